@@ -4,7 +4,7 @@
 __all__ = []
 
 # %% ../nbs/api/00_creation.ipynb #creation-2
-import builtins, math, os, tempfile
+import builtins, copy, functools, json, math, os, threading, zlib
 from pathlib import Path
 import numpy as np
 from .array import *

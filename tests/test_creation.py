@@ -1,5 +1,5 @@
 "Making, converting, printing, comparing, changing and saving tensors: beside PyTorch."
-import copy, io, itertools, json, pickle
+import builtins, copy, io, itertools, pickle
 
 import numpy as np
 import pytest
@@ -27,7 +27,7 @@ def pair(name, ndim):
     return np.ones((3,) * ndim, as_dtype(name)), t
 
 
-@pytest.mark.parametrize("a,b", itertools.product(DTYPES, DTYPES))
+@pytest.mark.parametrize("a,b", [*itertools.product(DTYPES, DTYPES)])
 def test_promotion_of_tensors(a, b):
     for na, nb in itertools.product((0, 1), (0, 1)):
         (x, tx), (y, ty) = pair(a, na), pair(b, nb)
@@ -111,7 +111,7 @@ FACTORIES = [
     lambda t: t.tensor(3), lambda t: t.tensor(3.), lambda t: t.tensor(np.float64(3)), lambda t: t.tensor(np.ones((2, 1), "i2")),
     lambda t: t.tensor([np.float32(1), np.float32(2)]), lambda t: t.tensor([True, 2]), lambda t: t.tensor((1, 2)), lambda t: t.tensor(range(3)),
     lambda t: t.tensor([t.tensor(1.), t.tensor(2.)]), lambda t: t.tensor([1.7, -1.7], dtype=t.int64), lambda t: t.tensor([[1, 2], [3, 4]], dtype=t.float64),
-    lambda t: t.tensor(np.ones(2), dtype=t.float32), lambda t: t.tensor(t.tensor([1.])), lambda t: t.as_tensor([1, 2]), lambda t: t.as_tensor(np.arange(3)),
+    lambda t: t.tensor(np.ones(2), dtype=t.float32), lambda t: t.as_tensor([1, 2]), lambda t: t.as_tensor(np.arange(3)),
     lambda t: t.asarray([1., 2]), lambda t: t.from_numpy(np.arange(6.).reshape(2, 3).T),
     lambda t: t.zeros(2, 3), lambda t: t.zeros((2, 3)), lambda t: t.zeros([2, 3]), lambda t: t.zeros(()), lambda t: t.zeros(0, 2), lambda t: t.zeros(size=(2,)),
     lambda t: t.ones(2, dtype=t.int32), lambda t: t.full((2, 2), 7), lambda t: t.full((2,), 7.), lambda t: t.full((2,), True), lambda t: t.full((), 1, dtype=t.float64),
@@ -188,7 +188,8 @@ def test_random_is_reproducible(draw):
     assert not equal(a, b) and equal(a, draw(Generator().manual_seed(3))) and not equal(a, draw(Generator().manual_seed(4)))
     s = g.get_state()
     c = draw(g)
-    assert isinstance(s, Tensor) and s.dtype == uint8 and equal(c, draw(g.set_state(s))) and equal(draw(g), draw(g.set_state(s).clone_state())) is False if hasattr(g, "clone_state") else True
+    assert isinstance(s, Tensor) and s.dtype == uint8 and equal(c, draw(g.set_state(s)))
+    assert equal(draw(g.clone_state()), draw(g))
     manual_seed(3)
     assert equal(a, draw(None)) and initial_seed() == 3
     s = get_rng_state()
@@ -199,7 +200,7 @@ def test_random_is_reproducible(draw):
 def test_generator():
     g = Generator()
     assert g.manual_seed(5) is g and g.initial_seed() == 5 and g.device == device("cpu") and Generator().seed() != Generator().seed()
-    h = g.clone_state() if hasattr(g, "clone_state") else g.clone()
+    h = g.clone_state()
     assert equal(rand(3, generator=g), rand(3, generator=h)) and h is not g
     for bad in (zeros(56, dtype=uint8), zeros(3), tensor([1.])):
         before = g.get_state()
@@ -219,7 +220,7 @@ def test_distributions():
     assert counts[:2].sum() == counts[7] == 0 and (abs(counts[2:7] - n / 5) < 5 * (n * .16) ** .5).all()
     assert sorted(randperm(50, generator=g).tolist()) == list(range(50))
     p = tensor([0., .25, 1.])
-    assert np.allclose(bernoulli(p.expand(n, 3) if hasattr(p, "expand") else p, generator=g).numpy().mean(0), [0, .25, 1], atol=.006)
+    assert np.allclose(bernoulli(p.expand(n, 3), generator=g).numpy().mean(0), [0, .25, 1], atol=.006)
     w = tensor([[1., 0, 3], [2, 2, 0]])
     for replacement in (True, False):
         first = np.stack([multinomial(w, 2, replacement, generator=g).numpy()[:, 0] for _ in range(4000)])
@@ -243,7 +244,7 @@ def agree(ours, theirs):
     else: assert ours == theirs
 
 
-@pytest.mark.parametrize("a,b", itertools.product(range(5), range(5)))
+@pytest.mark.parametrize("a,b", [*itertools.product(range(5), range(5))])
 @pytest.mark.parametrize("name", ["eq", "ne", "lt", "le", "gt", "ge", "logical_and", "logical_or", "logical_xor"])
 def test_comparisons(name, a, b):
     (x, tx), (y, ty) = ours_and_theirs(VALUES[a]), ours_and_theirs(VALUES[b])
@@ -391,8 +392,9 @@ PRINTED = [np.array([1., 2]), np.array([1.5, -22.25]), np.array([1e-6, 1.]), np.
 @pytest.mark.parametrize("i", range(len(PRINTED)))
 def test_repr_like_torch(i):
     a = PRINTED[i].astype("f4") if PRINTED[i].dtype == "f8" else PRINTED[i]
-    assert repr(tensor(a)) == repr(torch.tensor(a))
-    assert repr(tensor(a.astype("f8"))).replace("dtype=", "dtype=torch.") == repr(torch.tensor(a.astype("f8")))
+    assert repr(tensor(a)) == repr(torch.tensor(a)).replace("torch.Size(", "(").replace("size=[", "size=(")
+    ours, theirs = repr(tensor(a.astype("f8"))), repr(torch.tensor(a.astype("f8")))
+    assert ours.replace("dtype=", "dtype=torch.").split() == theirs.split()
 
 
 def test_repr_notes():
@@ -487,7 +489,7 @@ def same(a, b):
     return type(a) is type(b) and (a == b or a != a and b != b)
 
 
-all_of = __builtins__["all"] if isinstance(__builtins__, dict) else __builtins__.all
+all_of = builtins.all
 OBJECTS = [lambda: tensor([1., 2]), lambda: tensor(3), lambda: {"0.weight": ones(2, 3), "0.bias": zeros(2)}, lambda: {}, lambda: [], lambda: None, lambda: "text", lambda: zeros(0, 3),
            lambda: {"state": {0: {"step": 3, "exp_avg": zeros(2)}, 1: {}}, "param_groups": [{"lr": 1e-3, "betas": (.9, .999), "params": [0, 1], "foreach": None}]},
            lambda: {"x": float("nan"), "y": float("-inf"), "z": True, "a": np.arange(3, dtype="i2"), "d": float16, "dev": device("cuda", 1), "t": (1, [2, (3,)])},
@@ -549,6 +551,41 @@ def test_crash_while_writing_keeps_the_old_file(tmp_path, monkeypatch):
     monkeypatch.setattr("os.replace", lambda *a: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError): save(zeros(2), tmp_path / "x")
     assert load(tmp_path / "x").tolist() == [1, 1] and [p.name for p in tmp_path.iterdir()] == ["x"]
+
+
+def test_without_safetensors_or_ml_dtypes(tmp_path, monkeypatch):
+    import sys
+    save(ones(2), tmp_path / "x")
+    for name in ("safetensors", "safetensors.numpy", "ml_dtypes"): monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(RuntimeError, match="save: safetensors is not installed; pip install"): save(ones(2), tmp_path / "y")
+    with pytest.raises(RuntimeError, match="load: safetensors is not installed"): load(tmp_path / "x")
+    with pytest.raises(RuntimeError, match="ml_dtypes, which does, is not installed"): as_dtype("bfloat16")
+
+
+def test_inplace_shapes():
+    for f in ("y.unsqueeze_(0).mul_(2)", "y.transpose_(0, 1).add_(1)", "y.unsqueeze_(1).squeeze_(1).pow_(2)"):
+        out = []
+        for lib in (Lib, torch):
+            x = lib.tensor(np.linspace(.1, 1.5, 6).reshape(2, 3), requires_grad=True)
+            y = x * 3
+            z = eval(f)
+            assert z is y
+            (z * z).sum().backward()
+            out.append((tuple(y.shape), x.grad.numpy()))
+        assert out[0][0] == out[1][0]
+        np.testing.assert_allclose(out[0][1], out[1][1], rtol=1e-12)
+    with pytest.raises(RuntimeError, match="leaf"): tensor([1.], requires_grad=True).unsqueeze_(0)
+
+
+def test_attributes():
+    x = tensor([[1., 2]], requires_grad=True)
+    y = x * 2
+    assert x.is_leaf and y.requires_grad and not y.is_leaf and not y.detach().requires_grad and np.shares_memory(y.detach().numpy(), y.data.numpy())
+    assert x.size() == x.shape == (1, 2) and x.size(-1) == 2 and x.dim() == 2 and x.numel() == 2 and x.device == device("cpu") and not x.is_cuda
+    x.data = tensor([[5., 6]]); assert x.tolist() == [[5, 6]] and x.requires_grad
+    with pytest.raises(RuntimeError, match="detach"): y.requires_grad = False
+    with pytest.raises(RuntimeError, match="int64"): tensor([1]).requires_grad_()
+    assert not y.detach_().requires_grad and y.is_leaf and not tensor([1.]).requires_grad_().requires_grad_(False).requires_grad
 
 
 # ---- autograd.functional ---------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ FLOORS = """
     autograd.functional autograd
     data datasets
     utils.checkpoint utils.data utils
-    train viz
+    viz
+    train
     exercises docs
     __init__
 """.split()

@@ -4,6 +4,7 @@
 __all__ = []
 
 # %% ../../nbs/api/00_autograd_functional.ipynb #autograd_functional-2
+import builtins
 import numpy as np
 from ..array import *
 from ..autodiff import *

@@ -4,7 +4,7 @@
 __all__ = []
 
 # %% ../../nbs/api/00_nn_utils.ipynb #nn_utils-2
-import math
+import builtins, math
 import numpy as np
 from ..array import *
 from ..autodiff import *

@@ -4,8 +4,10 @@
 __all__ = []
 
 # %% ../../nbs/api/00_optim.ipynb #optim-2
-import math
+import math, os, threading
 from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from ..array import *
 from ..autodiff import *
+from . import lr_scheduler

@@ -4,5 +4,5 @@
 __all__ = []
 
 # %% ../../nbs/api/00_optim_lr_scheduler.ipynb #optim_lr_scheduler-2
-import math
+import math, warnings
 from bisect import bisect_right

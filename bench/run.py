@@ -1,0 +1,151 @@
+#!/usr/bin/env python3
+"""Time dlfs beside PyTorch (CPU, eager), in turn, in one run, on the same threads.
+
+usage: python bench/run.py [--threads N] [--only NAME] [--quick]
+
+Prints a table of ratios (dlfs / PyTorch; below 1 dlfs is ahead) and writes bench/results/engine.json.
+Only ratios mean anything: the machine may be shared. Each row times several instances of each side, in
+turn, since where the allocator puts one instance's arrays can move its time by half; an instance's time is
+its best round, a side's time the median over its instances.
+"""
+import argparse, json, math, os, platform, statistics, subprocess, sys, time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+parser.add_argument("--only", help="run only the rows whose name contains this")
+parser.add_argument("--quick", action="store_true", help="fewer instances and rounds, and no file written")
+parser.add_argument("--memory-of", choices=("dlfs", "torch"), help=argparse.SUPPRESS)
+parser.add_argument("--batch", type=int, default=128, help=argparse.SUPPRESS)
+args = parser.parse_args()
+for v in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"): os.environ[v] = str(args.threads)
+sys.path.insert(0, str(ROOT))
+import numpy as np
+
+
+def libraries():
+    import torch, dlfs
+    torch.set_num_threads(args.threads)
+    return {"dlfs": dlfs, "torch": torch}
+
+
+rng = np.random.default_rng(0)
+def array(*shape): return rng.standard_normal(shape, np.float32)
+
+# --- workloads: each makes one instance for one library, and returns its step ---
+
+def small(op):
+    def make(L):
+        x, y = (L.from_numpy(array(64, 64)).requires_grad_() for _ in range(2))
+        g = L.ones(64, 64)
+        def step(): op(x, y).backward(g); x.grad = y.grad = None
+        return step
+    return make
+
+def mlp(L, batch=128):
+    from importlib import import_module
+    nn, optim = import_module(L.__name__ + ".nn"), import_module(L.__name__ + ".optim")
+    model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
+    opt, loss_fn = optim.Adam(model.parameters()), nn.CrossEntropyLoss()
+    x, t = L.from_numpy(array(batch, 784)), L.from_numpy(rng.integers(0, 10, batch))
+    def step():
+        opt.zero_grad()
+        loss = loss_fn(model(x), t)
+        loss.backward()
+        opt.step()
+        return loss
+    return step
+
+def cross_entropy(L):
+    from importlib import import_module
+    F = import_module(L.__name__ + ".nn.functional")
+    z, t = L.from_numpy(array(4096, 1000)).requires_grad_(), L.from_numpy(rng.integers(0, 1000, 4096))
+    def step(): F.cross_entropy(z, t).backward(); z.grad = None
+    return step
+
+def adamw(L):
+    from importlib import import_module
+    p = import_module(L.__name__ + ".nn").Parameter(L.from_numpy(array(10_000_000)))
+    p.grad = L.from_numpy(array(10_000_000))
+    return import_module(L.__name__ + ".optim").AdamW([p]).step
+
+#        name                       make                          steps  instances  goal
+ROWS = [("add 64x64",               small(lambda x, y: x + y),      500, 5, 1.0),
+        ("multiply 64x64",          small(lambda x, y: x * y),      500, 5, 1.0),
+        ("matmul 64x64",            small(lambda x, y: x @ y),      500, 5, 1.0),
+        ("MLP training step",       mlp,                             30, 7, 1.2),
+        ("cross-entropy 4096x1000", cross_entropy,                    2, 5, None),
+        ("AdamW step, 10 M",        adamw,                            1, 3, 2.0)]
+
+
+def timed(step, steps):
+    t0 = time.perf_counter()
+    for _ in range(steps): step()
+    return (time.perf_counter() - t0) / steps
+
+def compare(make, steps, instances, rounds=9):
+    libs, best = libraries(), {"dlfs": [], "torch": []}
+    if args.quick: instances, rounds = min(instances, 2), 3
+    made = [(name, i, make(libs[name])) for i in range(instances) for name in ("dlfs", "torch")]
+    for name, _, step in made: step(); best[name].append(math.inf)
+    for _ in range(rounds):
+        for name, i, step in made: best[name][i] = min(best[name][i], timed(step, steps))
+    mid = {name: statistics.median(ts) for name, ts in best.items()}
+    return mid["dlfs"] / mid["torch"], mid
+
+# --- memory: a fresh process a side, so that one's allocator does not serve the other ---
+
+def resident(field):
+    "Memory of this process from /proc, in bytes."
+    return next(int(l.split()[1]) * 1024 for l in open("/proc/self/status") if l.startswith(field))
+
+def peak_of_mlp(side, batch):
+    "Bytes by which the peak of three training steps exceeds what stood before the model was made."
+    L = libraries()[side]
+    mlp(L, batch=2)()                        # load the libraries' own pools and code first
+    before = resident("VmRSS")
+    open("/proc/self/clear_refs", "w").write("5")  # start the high-water mark anew
+    step = mlp(L, batch)
+    for _ in range(3): step()
+    return resident("VmHWM") - before
+
+def memory(batch):
+    sizes = {}
+    for side in ("dlfs", "torch"):
+        runs = [int(subprocess.run([sys.executable, __file__, "--threads", str(args.threads), "--memory-of", side, "--batch", str(batch)],
+                                   capture_output=True, text=True, check=True).stdout) for _ in range(3)]
+        sizes[side] = statistics.median(runs)
+    return sizes["dlfs"] / sizes["torch"], sizes
+
+def import_time():
+    "Seconds that `import dlfs` takes beyond `import numpy`: the best of several fresh processes."
+    code = "import time, numpy; t = time.perf_counter(); import dlfs; print(time.perf_counter() - t)"
+    env = dict(os.environ, PYTHONPATH=str(ROOT))
+    return min(float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env).stdout) for _ in range(5))
+
+
+def main():
+    if args.memory_of: return print(peak_of_mlp(args.memory_of, args.batch))
+    try: import torch
+    except ImportError: sys.exit("bench: PyTorch is not installed; `make test` installs the peers, then run `make bench` again")
+    results = []
+    def report(name, ratio, goal, unit="x"):
+        results.append(dict(name=name, ratio=round(ratio, 3), goal=goal, unit=unit))
+        print(f"{name:34} {ratio:7.2f} {unit}   {'' if goal is None else f'goal {goal:.1f}: ' + ('reached' if ratio <= goal else 'missed')}", flush=True)
+    print(f"dlfs / PyTorch {torch.__version__}, {args.threads} threads")
+    for name, make, steps, instances, goal in ROWS:
+        if args.only is None or args.only in name: report(name, compare(make, steps, instances)[0], goal)
+    if sys.platform == "linux":
+        for batch in (128, 4096):
+            name = f"peak memory, MLP step, batch {batch}"
+            if args.only is None or args.only in name: report(name, memory(batch)[0], 1.2)
+    if args.only is None or args.only in "import dlfs": report("import dlfs, beyond NumPy's own", import_time(), 0.3, "s")
+    if args.quick or args.only: return
+    out = ROOT / "bench" / "results" / "engine.json"
+    out.parent.mkdir(exist_ok=True)
+    versions = dict(python=platform.python_version(), numpy=np.__version__, torch=torch.__version__)
+    out.write_text(json.dumps(dict(threads=args.threads, versions=versions, results=results), indent=1) + "\n")
+    print(f"written to {out.relative_to(ROOT)}")
+
+if __name__ == "__main__": main()
