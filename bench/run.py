@@ -103,7 +103,7 @@ def resident(field):
 def peak_of_mlp(side, batch):
     "Bytes by which the peak of three training steps exceeds what stood before the model was made."
     L = libraries()[side]
-    mlp(L, batch=2)()                        # load the libraries' own pools and code first
+    warm = mlp(L, batch=2); warm()           # load the libraries' own pools and code first; kept, so that its memory is not reused
     before = resident("VmRSS")
     open("/proc/self/clear_refs", "w").write("5")  # start the high-water mark anew
     step = mlp(L, batch)

@@ -10,8 +10,7 @@ from .array import *
 from .autodiff import *
 from .ops import *
 from .creation import *
-from . import autograd, optim, utils
-#from dlfs import nn
+from . import autograd, nn, optim, utils
 
 __version__ = '0.1.0'
 

@@ -18,6 +18,7 @@ from .creation import is_tensor, load, save
 class Callback:
     "Something that a `Trainer` calls at fixed moments; a subclass overrides the moments that it wants."
     order = 0                           # callbacks run in this order; saving comes last
+    kept = True                         # is its state part of a checkpoint?
     def on_fit_begin(self, trainer): pass
     def on_epoch_begin(self, trainer): pass
     def on_backward_end(self, trainer): pass # gradients are there, the optimiser has not stepped
@@ -162,6 +163,7 @@ def fit(self: Trainer,
 
 # %% ../nbs/engine/10_training.ipynb #65b9ee99
 class _Bar(Callback):
+    kept = False
     def __init__(self, trainer, epochs):
         self.bar = None
         try:
@@ -263,7 +265,7 @@ def state_dict(self: Trainer):
             "kinds": [type(self.optimizer).__name__, type(self.scheduler).__name__],
             "loader": loader.state_dict() | {"position": self.batch, "started": self.batch > 0} if hasattr(loader, "state_dict") else None,
             "random": default_generator.get_state(), "losses": np.array(self.losses, dtype=np.float64),
-            "callbacks": [[type(c).__name__, c.state_dict()] for c in self.callbacks if not isinstance(c, _Bar)],
+            "callbacks": [[type(c).__name__, c.state_dict()] for c in self.callbacks if c.kept],
             "progress": {k: copy.deepcopy(getattr(self, k)) for k in ("epoch", "batch", "step", "stopped", "history", "sums")}}
 
 @patch

@@ -317,22 +317,12 @@ def _alike(name, **tensors):
         if t.dtype != x.dtype and (is_float(t.dtype) or t.dtype == bool_):
             raise TypeError(f"{name}: {first} has dtype {x.dtype} and {k} {t.dtype}; did you mean {k}.to({first}.dtype)?")
 
-# %% ../../nbs/appendix/92_layers.ipynb #c35bb359
-def _reduced(values, reduction="mean", size_average=None, reduce=None, total=None):
-    "The last step of a loss: all `values`, their sum, or their mean (the sum over `total`, where given)."
-    if size_average is not None or reduce is not None:  # how reductions were named before 2018
-        reduction = "none" if reduce is False else "sum" if size_average is False else "mean"
-    if reduction == "none": return values
-    if reduction == "sum": return values.sum()
-    if reduction == "mean": return values.mean() if total is None else values.sum() / total
-    raise ValueError(f"reduction {reduction!r}: wanted 'none', 'mean' or 'sum'")
-
 # %% ../../nbs/appendix/92_layers.ipynb #c68bc48f
 def l1_loss(input, target, size_average=None, reduce=None, reduction="mean", weight=None):
     "Absolute error, `|input - target|`. With a `weight` (of the same shape) the mean is over the weights."
     _alike("l1_loss", input=input, target=target, **({} if weight is None else dict(weight=weight)))
-    if weight is None: return _reduced((input - target).abs(), reduction, size_average, reduce)
-    return _reduced((input - target).abs() * weight, reduction, size_average, reduce, total=weight.sum())
+    if weight is None: return _reduce((input - target).abs(), reduction, size_average, reduce)
+    return _reduce((input - target).abs() * weight, reduction, size_average, reduce, total=weight.sum())
 
 # %% ../../nbs/appendix/92_layers.ipynb #f84d530e
 @elementwise
@@ -347,14 +337,14 @@ def huber_loss(input, target, reduction="mean", delta=1.0, weight=None):
     _alike("huber_loss", input=input, target=target, **({} if weight is None else dict(weight=weight)))
     if not delta > 0: raise ValueError(f"huber_loss: delta {delta}: wanted a positive number")
     values = _huber(input - target, delta)
-    return _reduced(values if weight is None else values * weight, reduction)
+    return _reduce(values if weight is None else values * weight, reduction)
 
 def smooth_l1_loss(input, target, size_average=None, reduce=None, reduction="mean", beta=1.0):
     "Huber's loss with `delta = beta`, divided by `beta`: of slope one outside, whatever the width of the bowl."
     if not beta >= 0: raise ValueError(f"smooth_l1_loss: beta {beta}: wanted zero or a positive number")
     if beta == 0: return l1_loss(input, target, size_average, reduce, reduction)
     _alike("smooth_l1_loss", input=input, target=target)
-    return _reduced(_huber(input - target, beta) / beta, reduction, size_average, reduce)
+    return _reduce(_huber(input - target, beta) / beta, reduction, size_average, reduce)
 
 # %% ../../nbs/appendix/92_layers.ipynb #bff73fde
 @elementwise
@@ -362,7 +352,7 @@ def _bce(x, y, /):
     "Binary cross-entropy of a probability `x` and a target `y`, logarithms cut at -100."
     with np.errstate(divide="ignore", invalid="ignore"):
         return (y - 1) * np.maximum(np.log1p(-x), -100) - y * np.maximum(np.log(x), -100)
-_bce.vjp(x=lambda g, x, y: g * (x - y) / clamp(x * (1 - x), min=1e-12),
+_bce.vjp(x=lambda g, x, y: g * (x - y) / maximum(x * (1 - x), 1e-12),
          y=lambda g, x: g * (log1p(-x) - log(x)))
 
 def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=None, reduction="mean"):
@@ -374,7 +364,7 @@ def binary_cross_entropy(input, target, weight=None, size_average=None, reduce=N
             raise ValueError(f"binary_cross_entropy: {k} outside [0, 1]: {_outside(t, 0, 1)}"
                              + ("; for scores use binary_cross_entropy_with_logits" if k == "input" else ""))
     values = _bce(input, target)
-    return _reduced(values if weight is None else values * weight, reduction, size_average, reduce)
+    return _reduce(values if weight is None else values * weight, reduction, size_average, reduce)
 
 def _outside(array, low, high):
     "The first entry of an array outside a range, to be named in a message (NaN is outside every range)."
@@ -388,26 +378,21 @@ def binary_cross_entropy_with_logits(input, target, weight=None, size_average=No
         raise TypeError(f"binary_cross_entropy_with_logits: target has dtype {target.dtype}, wanted {input.dtype}")
     surprise = logsigmoid(input) if pos_weight is None else logsigmoid(input) * (1 + (pos_weight - 1) * target)
     values = (1 - target) * input - surprise
-    return _reduced(values if weight is None else values * weight, reduction, size_average, reduce)
+    return _reduce(values if weight is None else values * weight, reduction, size_average, reduce)
 
 # %% ../../nbs/appendix/92_layers.ipynb #9f58ad2f
-def _classes(name, input, target, weight=None, ignore_index=None):
-    "Refuse targets that are not class numbers for `input` (n, classes, ...) or (classes,). The axis of the classes."
+def _classes(name, input, target, weight=None, ignore_index=math.nan):  # nothing is equal to nan: none is ignored
+    "The axis of the classes of `input` (n, classes, ...) or (classes,); refuses targets that are not class numbers for it."
     for k, t in (("input", input), ("target", target)):
         if not isinstance(t, Tensor): raise TypeError(f"{name}: {k} is a {type(t).__name__}, wanted a Tensor")
     if not is_float(input.dtype): raise TypeError(f"{name}: input has dtype {input.dtype}, wanted a floating one")
     if is_float(target.dtype) or target.dtype == bool_: raise TypeError(f"{name}: target has dtype {target.dtype}, wanted class numbers (int64)")
     if input.ndim == 0: raise ShapeError(f"{name}: input has no axis of classes: its shape is ()")
     axis = 0 if input.ndim == 1 else 1
-    n, wanted = input.shape[axis], tuple(input.shape[:axis]) + tuple(input.shape[axis + 1:])
-    if tuple(target.shape) != wanted:
-        raise ShapeError(f"{name}: input {tuple(input.shape)} and target {tuple(target.shape)}: wanted a target of shape {wanted}")
+    n = input.shape[axis]
     if weight is not None and tuple(weight.shape) != (n,):
-        raise ShapeError(f"{name}: weight {tuple(weight.shape)}: wanted one for each of {n} classes")
-    t = raw(target)
-    bad = (t < 0) | (t >= n)
-    if ignore_index is not None: bad &= t != ignore_index
-    if bad.any(): raise ValueError(f"{name}: target {int(t[bad].reshape(-1)[0])} is not a class: there are {n}, from 0 to {n - 1}")
+        raise ShapeError(f"{name}: weight {tuple(weight.shape)}: wanted one for each of {n} classes, ({n},)")
+    _class_targets(name, input, target, ignore_index)
     return axis
 
 def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, reduce=None, reduction="mean"):
@@ -418,7 +403,7 @@ def nll_loss(input, target, weight=None, size_average=None, ignore_index=-100, r
     factor = keep.astype(raw(input).dtype) if weight is None else raw(weight)[index] * keep
     picked = input.gather(axis, Tensor(np.expand_dims(index, axis))).squeeze(axis)
     values = where(Tensor(keep), picked * Tensor(-factor), 0.0)  # not 0 * picked: an ignored infinity would be nan
-    return _reduced(values, reduction, size_average, reduce, total=Tensor(factor.sum()))
+    return _reduce(values, reduction, size_average, reduce, total=Tensor(factor.sum()))
 
 def one_hot(tensor, num_classes=-1):
     "Class numbers as rows of zeros with a single 1 (int64); by default as many classes as the largest number needs."
@@ -441,7 +426,7 @@ def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_
     else:
         if (raw(target) < 0).any(): raise ValueError(f"kl_div: target {float(raw(target).min()):g} is negative, wanted probabilities")
         values = target * log(where(target == 0, 1.0, target)) - target * input
-    if reduction != "batchmean": return _reduced(values, reduction, size_average, reduce)
+    if reduction != "batchmean": return _reduce(values, reduction, size_average, reduce)
     return values.sum() / input.shape[0] if input.ndim else values.sum()
 
 # %% ../../nbs/appendix/92_layers.ipynb #d69f228f
@@ -458,7 +443,7 @@ def gaussian_nll_loss(input, target, var, full=False, eps=1e-6, reduction="mean"
     var = var + (var.clamp(min=eps) - var).detach()  # cut the value, not the gradient: a variance below eps can recover
     values = 0.5 * (log(var) + (input - target) ** 2 / var)
     if full: values = values + 0.5 * math.log(2 * math.pi)
-    return _reduced(values, reduction)
+    return _reduce(values, reduction)
 
 def poisson_nll_loss(input, target, log_input=True, full=False, size_average=None, eps=1e-8, reduce=None, reduction="mean"):
     "Negative log-likelihood of counts at a rate `exp(input)` (or `input`); `full` adds Stirling's `log y!` where y > 1."
@@ -467,7 +452,7 @@ def poisson_nll_loss(input, target, log_input=True, full=False, size_average=Non
     if full:
         y = where(target > 1, target, 1.0)
         values = values + where(target > 1, y * log(y) - y + 0.5 * log(2 * math.pi * y), 0.0)
-    return _reduced(values, reduction, size_average, reduce)
+    return _reduce(values, reduction, size_average, reduce)
 
 # %% ../../nbs/appendix/92_layers.ipynb #b880bcc5
 def _signs(name, target):
@@ -480,19 +465,19 @@ def soft_margin_loss(input, target, size_average=None, reduce=None, reduction="m
     "`log(1 + exp(-target * input))` for targets of 1 and -1, finite for every finite score."
     _alike("soft_margin_loss", input=input, target=target)
     _signs("soft_margin_loss", target)
-    return _reduced(-logsigmoid(target * input), reduction, size_average, reduce)
+    return _reduce(-logsigmoid(target * input), reduction, size_average, reduce)
 
 def margin_ranking_loss(input1, input2, target, margin=0.0, size_average=None, reduce=None, reduction="mean"):
     "Hinge on a difference: `input1` should exceed `input2` by `margin` where `target` is 1, and the reverse where it is -1."
     _alike("margin_ranking_loss", input1=input1, input2=input2, target=target)
     _signs("margin_ranking_loss", target)
-    return _reduced((margin - target * (input1 - input2)).clamp(min=0), reduction, size_average, reduce)
+    return _reduce((margin - target * (input1 - input2)).clamp(min=0), reduction, size_average, reduce)
 
 def hinge_embedding_loss(input, target, margin=1.0, size_average=None, reduce=None, reduction="mean"):
     "`input` is a distance: it is the loss itself for pairs with target 1, and should exceed `margin` for pairs with -1."
     _alike("hinge_embedding_loss", input=input, target=target)
     _signs("hinge_embedding_loss", target)
-    return _reduced(where(target == 1, input, (margin - input).clamp(min=0)), reduction, size_average, reduce)
+    return _reduce(where(target == 1, input, (margin - input).clamp(min=0)), reduction, size_average, reduce)
 
 # %% ../../nbs/appendix/92_layers.ipynb #9a0374cd
 def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction="mean"):
@@ -505,7 +490,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, size_average=
     if p == 2: lacking = lacking * lacking
     values = where(Tensor(raw(index) == np.arange(n)), 0.0, lacking).sum(-1) / n
     if weight is not None: values = values * Tensor(raw(weight)[raw(target)])
-    return _reduced(values, reduction, size_average, reduce)
+    return _reduce(values, reduction, size_average, reduce)
 
 # %% ../../nbs/appendix/92_layers.ipynb #fb37b3e0
 def normalize(input, p=2.0, dim=1, eps=1e-12, out=None):
@@ -532,7 +517,7 @@ def cosine_embedding_loss(input1, input2, target, margin=0.0, size_average=None,
     _signs("cosine_embedding_loss", target)
     square = lambda x, y: (x * y).sum(-1)
     cos = square(input1, input2) / sqrt((square(input1, input1) + 1e-12) * (square(input2, input2) + 1e-12))
-    return _reduced(where(target == 1, 1 - cos, (cos - margin).clamp(min=0)), reduction, size_average, reduce)
+    return _reduce(where(target == 1, 1 - cos, (cos - margin).clamp(min=0)), reduction, size_average, reduce)
 
 def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6, swap=False, size_average=None, reduce=None, reduction="mean"):
     "The negative should be further from the anchor than the positive, by `margin`. All of shape (n, d) or (d,)."
@@ -540,7 +525,7 @@ def triplet_margin_loss(anchor, positive, negative, margin=1.0, p=2.0, eps=1e-6,
     if not margin > 0: raise ValueError(f"triplet_margin_loss: margin {margin}: wanted a positive number")
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
     if swap: far = minimum(far, pairwise_distance(positive, negative, p, eps))
-    return _reduced((margin + near - far).clamp(min=0), reduction, size_average, reduce)
+    return _reduce((margin + near - far).clamp(min=0), reduction, size_average, reduce)
 
 # %% ../../nbs/appendix/92_layers.ipynb #15af6579
 def bilinear(input1, input2, weight, bias=None):
