@@ -12,6 +12,11 @@ from .creation import from_numpy, randint
 from .data import Dataset
 
 # %% ../nbs/engine/10_training.ipynb #50702a62
+def _bundled(name, **kw):
+    try: from sklearn import datasets
+    except ImportError: raise ImportError(f"the data set {name} comes with scikit-learn, which is not installed: pip install scikit-learn") from None
+    return getattr(datasets, "load_" + name)(**kw)
+
 class _Images(Dataset):
     "Images and their labels in memory, with an optional transform: what `Digits` and `MNIST` share."
     data, targets, transform, target_transform = None, None, None, None # (n, 1, h, w) float32 in [0, 1]; (n,) int64
@@ -36,8 +41,7 @@ class Digits(_Images):
         target_transform=None, # applied to each label, an int
     ):
         if split not in ("train", "test", "all"): raise ValueError(f'Digits: split is "train", "test" or "all", got {split!r}')
-        from sklearn.datasets import load_digits
-        bunch = load_digits()
+        bunch = _bundled("digits")
         rank = np.empty(len(bunch.target), int) # of each sample within its class
         for c in range(10): rank[bunch.target == c] = np.arange((bunch.target == c).sum())
         keep = np.ones(len(rank), bool) if split == "all" else (rank % 5 == 4) == (split == "test")
@@ -52,8 +56,7 @@ def load_table(
     "One of scikit-learn's bundled tables, raw."
     tables = ("iris", "wine", "breast_cancer", "diabetes")
     if name not in tables: raise ValueError(f"load_table: {name!r} is none of {', '.join(tables)}")
-    from sklearn import datasets
-    bunch = getattr(datasets, "load_" + name)(**({"scaled": False} if name == "diabetes" else {}))
+    bunch = _bundled(name, **({"scaled": False} if name == "diabetes" else {}))
     kind = np.float32 if name == "diabetes" else np.int64
     return from_numpy(bunch.data.astype(np.float32)), from_numpy(bunch.target.astype(kind)), list(bunch.feature_names)
 

@@ -81,3 +81,436 @@ def solution(
     why = _verdict(name, wrong)
     assert why is not None, f"{name}: the checker accepts the wrong answer"
     print(f"✓ {name}. A wrong answer is told: {why}")
+
+# %% ../nbs/appendix/94_solutions.ipynb #3a9339eb
+@checker("logistic_grad")
+def _(answer):
+    loss = lambda w, b, x, s: np.logaddexp(0, -s * (w * x + b))
+    h = 1e-6
+    for w, b, x, s in [(0.5, -0.2, 2.0, 1), (0.5, -0.2, 2.0, -1), (-1.3, 0.4, 0.7, 1), (2.0, 1.0, -1.5, -1)]:
+        dw, db = answer(w, b, x, s)
+        want_w, want_b = (loss(w + h, b, x, s) - loss(w - h, b, x, s)) / (2 * h), (loss(w, b + h, x, s) - loss(w, b - h, x, s)) / (2 * h)
+        assert np.isclose(db, want_b, atol=1e-7), f"at w={w}, b={b}, x={x}, s={s} the derivative with respect to b is {want_b:.6f} by central differences, yours is {db:.6f}"
+        assert np.isclose(dw, want_w, atol=1e-7), f"at w={w}, b={b}, x={x}, s={s} the derivative with respect to w is {want_w:.6f} by central differences, yours is {dw:.6f}: w acts through the product w·x"
+    with np.errstate(all="raise"):
+        for z, s, want in [(1000.0, 1, 0.0), (-1000.0, 1, -1.0), (1000.0, -1, 1.0), (-1000.0, -1, 0.0)]:
+            dw, db = answer(z, 0.0, 1.0, s)
+            assert np.isclose(db, want, atol=1e-9), f"with a score of {z} and s={s} the slope is {want}, yours is {db}: does an exponential overflow?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #03c6a160
+@checker("five_point")
+def _(answer):
+    points = []
+    d = answer(lambda x: (points.append(x), np.sin(x))[1], 1.0, 0.1)
+    assert np.isclose(d, np.cos(1.0), atol=1e-2), f"the derivative of sin at 1 is {np.cos(1.0):.4f}; with h = 0.1 yours is {d:.4f}"
+    assert len(points) <= 5, f"five points at most; yours evaluates f {len(points)} times"
+    quartic = answer(lambda x: x**4, 1.0, 0.1)
+    assert np.isclose(quartic, 4.0, atol=1e-9), f"an error of order h⁴ begins with the fifth derivative, so x⁴ must come out exact: 4 at x = 1, yours is {quartic:.6f}"
+    e1, e2 = (abs(answer(np.exp, 0.3, h) - np.exp(0.3)) for h in (0.1, 0.05))
+    assert 12 < e1 / e2 < 20, f"halving h should divide the error by 16; yours went from {e1:.1e} to {e2:.1e}"
+
+# %% ../nbs/appendix/94_solutions.ipynb #a4fa28e1
+@checker("product_grad")
+def _(answer):
+    class Counted:
+        n = 0
+        def __init__(self, v): self.v = v
+        def __mul__(self, o): Counted.n += 1; return Counted(self.v * (o.v if isinstance(o, Counted) else o))
+        __rmul__ = __mul__
+        def __truediv__(self, o): raise AssertionError("no division, please: it fails as soon as one of the factors is zero")
+        __rtruediv__ = __truediv__
+    for xs in ([2.0, 3.0, 5.0], [1.0, 0.0, 4.0, 2.0], [0.0, 0.0, 7.0], [6.0], [0.5, -2.0]):
+        want = [float(np.prod(xs[:i] + xs[i+1:])) for i in range(len(xs))]
+        got = [g.v if isinstance(g, Counted) else g for g in answer([Counted(x) for x in xs])]
+        assert len(got) == len(xs) and np.allclose(got, want), f"for {xs} the gradient is {want}, yours is {got}"
+    n = 200; Counted.n = 0; answer([Counted(1.0)] * n)
+    assert Counted.n < 3 * n, f"{n} factors cost you {Counted.n} multiplications; fewer than {3 * n} suffice if partial products are kept"
+
+# %% ../nbs/appendix/94_solutions.ipynb #35df51ae
+@checker("taylor")
+def _(answer):
+    def coefficients(t): return np.array([t.c0, t.c1, t.c2], float)
+    x = answer(2.0, 1.0, 0.0)
+    for name, f, want in [("x*x", lambda x: x * x, (4, 4, 1)), ("x*x*x", lambda x: x * x * x, (8, 12, 6)), ("3*x + 1", lambda x: 3 * x + 1, (7, 3, 0)),
+                          ("1 + x*5", lambda x: 1 + x * 5, (11, 5, 0)), ("1/x", lambda x: 1 / x, (1/2, -1/4, 1/8)), ("x/4", lambda x: x / 4, (1/2, 1/4, 0)),
+                          ("x/(1+x*x)", lambda x: x / (1 + x * x), (2/5, -3/25, 2/125))]:
+        got = coefficients(f(x))
+        assert np.allclose(got, want), f"{name} at x = 2 + ε is {want} in (c0, c1, c2), yours is {tuple(map(float, got))}"
+
+# %% ../nbs/appendix/94_solutions.ipynb #75bc9d6e
+@checker("cheapest")
+def _(answer):
+    from functools import lru_cache
+    def reference(d):
+        @lru_cache(None)
+        def cost(i, k): return 0 if k - i == 1 else min(cost(i, m) + cost(m, k) + d[i] * d[m] * d[k] for m in range(i + 1, k))
+        return cost(0, len(d) - 1)
+    for dims in [(3, 4), (2, 3, 4), (1, 1000, 1000, 1000), (1000, 1000, 1000, 1), (1, 2, 5, 1), (9, 9, 1, 9, 9)]:
+        assert answer(dims) == reference(dims), f"{dims} can be done with {reference(dims):,} multiplications, you say {answer(dims):,}"
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        dims = tuple(int(v) for v in rng.integers(1, 9, size=rng.integers(2, 9)))
+        assert answer(dims) == reference(dims), f"{dims} can be done with {reference(dims):,} multiplications, you say {answer(dims):,}: is every place for the last product tried, also in the middle?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #93ad9f49
+@checker("derivative")
+def _(answer):
+    cases = [("x*x at 3", lambda d: d(lambda x: x * x, 3.0), 6.0),
+             ("2 - x*x at 3", lambda d: d(lambda x: 2 - x * x, 3.0), -6.0),
+             ("a constant", lambda d: d(lambda x: 5.0, 3.0), 0.0),
+             ("the second derivative of x³ at 2", lambda d: d(lambda x: d(lambda y: y * y * y, x), 2.0), 12.0),
+             ("x · d/dy (x + y), differentiated at x = 1", lambda d: d(lambda x: x * d(lambda y: x + y, 1.0), 1.0), 1.0),
+             ("x · d/dy (x·y·y) at y = x, differentiated at x = 2", lambda d: d(lambda x: x * d(lambda y: x * y * y, x), 2.0), 24.0),
+             ("three deep: d/dx x · d/dy y · d/dz (x·y·z), at 2, 3, 4", lambda d: d(lambda x: x * d(lambda y: y * d(lambda z: x * y * z, 4.0), 3.0), 2.0), 24.0),
+             ("x · d/dy x, differentiated at x = 1", lambda d: d(lambda x: x * d(lambda y: x, 1.0), 1.0), 0.0)]
+    for name, run, want in cases:
+        got = run(answer)
+        assert isinstance(got, (int, float)) or np.ndim(got) == 0 and not hasattr(got, "dot"), f"{name}: a plain number is wanted, you return a {type(got).__name__}"
+        assert np.isclose(float(got), want), f"{name}: {want}, yours is {got}"
+
+# %% ../nbs/appendix/94_solutions.ipynb #7589cb2a
+@checker("hvp")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for name, f, H in [("x0*x1", lambda x: x[0] * x[1], lambda x: [[0, 1], [1, 0]]),
+                       ("x0*x0*x1 - 3*x1", lambda x: x[0] * x[0] * x[1] - 3 * x[1], lambda x: [[2 * x[1], 2 * x[0]], [2 * x[0], 0]]),
+                       ("5*x0 + x1 (a plane)", lambda x: 5 * x[0] + x[1], lambda x: [[0, 0], [0, 0]]),
+                       ("y*y with y = x0*x1 + x0", lambda x: (lambda y: y * y)(x[0] * x[1] + x[0]), lambda x: [[2 * (x[1] + 1)**2, 4 * x[0] * (x[1] + 1)], [4 * x[0] * (x[1] + 1), 2 * x[0]**2]])]:
+        x, v = rng.normal(size=2).tolist(), rng.normal(size=2).tolist()
+        got, want = np.array(answer(f, x, v), float), np.array(H(x)) @ v
+        assert np.allclose(got, want, rtol=1e-9, atol=1e-9), f"for {name} at {np.round(x, 3)} along {np.round(v, 3)} the product Hv is {want.round(4)}, yours is {got.round(4)}"
+
+# %% ../nbs/appendix/94_solutions.ipynb #0a9378b7
+@checker("rsqrt_rule")
+def _(answer):
+    from dlfs.autodiff import Tensor, elementwise, gradgradcheck, OPS
+    h = 1e-5
+    for x in ([0.25, 1.0, 4.0, 9.0], [[2.0], [0.3]], [1e-6, 1e6], 5.0):
+        x = np.array(x); g = np.linspace(-1.0, 2.0, x.size).reshape(x.shape)
+        slope = ((x * (1 + h)) ** -0.5 - (x * (1 - h)) ** -0.5) / (2 * h * x)
+        got = answer(g, x ** -0.5)
+        assert np.shape(got) == x.shape, f"g has shape {x.shape}, and so must the gradient; yours has {np.shape(got)}"
+        assert not np.allclose(got, slope, rtol=1e-6) or np.allclose(g, 1), "that is the slope alone; a backward rule multiplies it by the gradient g that comes in"
+        assert np.allclose(got, g * slope, rtol=1e-6), f"at x = {x.ravel()[0]:g} the slope of 1/√x is {slope.ravel()[0]:.6g} by central differences; with g = {g.ravel()[0]:g} yours gives {np.ravel(got)[0]:.6g}"
+    got = answer(np.ones(2, np.float32), np.ones(2, np.float32))
+    assert got.dtype == np.float32, f"float32 goes in, {got.dtype} comes out: a gradient has the dtype of what it is the gradient of"
+    before = dict(OPS)
+    try:
+        op = elementwise(lambda x, /: x ** -0.5); op.vjp(x=lambda g, out: answer(g, out))
+        x = Tensor(np.array([0.5, 1.0, 3.0]), tracked=True)
+        try: again = gradgradcheck(op, (x,), raise_exception=False)
+        except Exception as e: raise AssertionError(f"on Tensors, for second derivatives, the rule raises {type(e).__name__}: {e}. Use operators, not NumPy's functions") from None
+        assert again, "first derivatives are right, second ones are wrong: does the rule work on Tensors with operators alone?"
+    finally: OPS.clear(); OPS.update(before)
+
+# %% ../nbs/appendix/94_solutions.ipynb #edf444e0
+@checker("cumsum_vjp")
+def _(answer):
+    import tracemalloc
+    class Seen(np.ndarray):
+        reads = 0
+        def __getitem__(self, i): Seen.reads += 1; return super().__getitem__(i)
+        def __iter__(self):
+            for i in range(len(self)): yield self[i]
+    rng = np.random.default_rng(0)
+    for n in (3, 1, 2, 17, 0):
+        g = rng.normal(size=n); kept = g.copy(); got = np.asarray(answer(g)); want = np.tril(np.ones((n, n))).T @ g
+        assert got.shape == g.shape, f"one gradient for each of the {n} entries; yours has shape {got.shape}"
+        assert np.array_equal(g, kept), "the rule changed g in place; whoever else holds that array would be surprised"
+        assert n < 2 or not np.allclose(got, np.cumsum(g)), "that is the cumulative sum itself. The matrix of cumsum is a lower triangle; its transpose is an upper one: which gradients does the first entry collect?"
+        assert np.allclose(got, want), f"for g = {g.round(2).tolist()} the transposed triangle gives {want.round(2).tolist()}, yours is {got.round(2).tolist()}"
+    answer(np.ones(500).view(Seen))
+    assert Seen.reads < 50, f"500 entries were read one at a time ({Seen.reads} reads): no loop, please"
+    n = 1000; g = np.ones(n); tracemalloc.start()
+    try: answer(g); peak = tracemalloc.get_traced_memory()[1]
+    finally: tracemalloc.stop()
+    assert peak < n * n, f"for {n} entries the rule allocated {peak // 1000:,} kB: there is no need to form a matrix of n × n numbers"
+
+# %% ../nbs/appendix/94_solutions.ipynb #036e93d0
+@checker("layernorm_vjp")
+def _(answer):
+    norm = lambda x, eps: (x - x.mean()) / np.sqrt(x.var() + eps)
+    rng = np.random.default_rng(0)
+    for n, eps, shift, scale in [(5, 1e-5, 0, 1), (2, 1e-5, 0, 1), (64, 1e-5, 3, 2), (6, 0.5, 0, 1), (1, 1e-2, 2, 1), (4, 1e-2, 1, 0)]:
+        x, g = shift + scale * rng.normal(size=n), rng.normal(size=n)
+        h = 1e-5; want = np.array([g @ (norm(x + h * d, eps) - norm(x - h * d, eps)) / (2 * h) for d in np.eye(n)])
+        got = np.asarray(answer(g, x, eps)); s = np.sqrt(x.var() + eps)
+        assert got.shape == x.shape, f"x has shape {x.shape}, and so must its gradient; yours has {got.shape}"
+        assert np.isclose(got.sum(), 0, atol=1e-6 * n / s), f"adding a constant to the row changes nothing, so the gradient must sum to zero; yours sums to {got.sum():.4g}. Does x act through the mean too?"
+        where = "a constant row" if scale == 0 else f"a row of {n} with ε = {eps:g}"
+        held = n > 2 and scale and np.allclose(got, (g - g.mean()) / s)
+        assert not held, f"on {where} your gradient holds the standard deviation constant; it too depends on x"
+        assert np.allclose(got, want, rtol=1e-4, atol=1e-6), f"on {where} central differences give {want.round(4)[:4].tolist()}…, yours is {got.round(4)[:4].tolist()}…. (The variance is divided by n, and ε is inside the root.)"
+
+# %% ../nbs/appendix/94_solutions.ipynb #39d802cb
+@checker("engine_hvp")
+def _(answer):
+    from dlfs.autodiff import Tensor, raw
+    rng = np.random.default_rng(0)
+    A = rng.normal(size=(4, 4)); c = Tensor(rng.normal(size=4))
+    cases = [("½ xᵀAx", lambda x: 0.5 * (x @ (Tensor(A) @ x)), (4,), lambda x: (A + A.T) / 2), ("Σ eˣ", lambda x: x.exp().sum(), (3,), lambda x: np.diag(np.exp(x))),
+             ("Σ x³ + (Σ x)²", lambda x: (x * x * x).sum() + x.sum() * x.sum(), (2, 3), lambda x: np.diag(6 * x.ravel()) + 2), ("x⁴ of one number", lambda x: x * x * x * x, (), lambda x: np.array([[12.0 * x**2]]))]
+    for name, f, shape, hessian in cases:
+        x, v = Tensor(rng.normal(size=shape), tracked=True), Tensor(rng.normal(size=shape))
+        got = np.asarray(raw(answer(f, x, v))); want = (hessian(x.a) @ v.a.ravel()).reshape(shape)
+        assert got.shape == shape, f"Hv has the shape of x, {shape}; yours has {got.shape}"
+        assert x.grad is None, "x.grad was changed; use grad(), which returns gradients, instead of backward()"
+        assert np.allclose(got, want, rtol=1e-9, atol=1e-9), f"for f = {name} the product Hv is {want.round(4).ravel().tolist()}, yours is {got.round(4).ravel().tolist()}"
+    passes, calls = [], []
+    def watched(x):
+        h = x * 1.0; h.register_hook(lambda g: passes.append(1)); calls.append(1)
+        return (h * h * h).sum()
+    n = 50; x = Tensor(rng.normal(size=n), tracked=True); answer(watched, x, Tensor(np.ones(n)))
+    assert len(passes) <= 4 and len(calls) <= 2, f"for {n} variables f ran {len(calls)} times and backward went through it {len(passes)} times; two passes suffice, without the Hessian"
+    x = Tensor(rng.normal(size=4), tracked=True)
+    try: got = raw(answer(lambda x: (c * x).sum(), x, c))
+    except RuntimeError as e: raise AssertionError(f"f = Σ cx has a gradient that does not depend on x, so Hv = 0; yours raises: {e}") from None
+    assert got is not None and np.array_equal(got, np.zeros(4)), "f = Σ cx is linear: its Hessian is zero, and Hv is a vector of zeros"
+
+# %% ../nbs/appendix/94_solutions.ipynb #8a7638ff
+@checker("too_early")
+def _(answer):
+    from dlfs.autodiff import Node, Tensor, grad, source, unbroadcast
+    def breadth_first(y, x, turn):
+        queue, bar, seen, got = [source(y)], {source(y): np.ones_like(y.a)}, {source(y)}, 0.0
+        while queue:
+            node = queue.pop(0); g = bar.pop(node)
+            if not isinstance(node, Node): got = got + g * (node is x); continue
+            assert node.plan is not None, "please build the graph of plain operations such as +, * and exp, which this check can walk"
+            sends = [(e, rule(g, *saved)) for e, (_, rule), saved in zip(node.edges, node.plan.rules, node.saved)]
+            for k, (edge, gi) in list(enumerate(sends))[::turn]:
+                if node.shapes is not None: gi = unbroadcast(np.asarray(gi), node.shapes[k])
+                if not isinstance(edge, Node): got = got + gi * (edge is x); continue  # a leaf only collects
+                if edge in bar: bar[edge] = bar[edge] + gi
+                elif edge not in seen: seen.add(edge); queue.append(edge); bar[edge] = gi
+        return got
+    early, nodes = 0, 0
+    for v in (0.3, -0.7, 1.1):
+        x = Tensor(np.array(v), tracked=True); y = answer(x)
+        assert isinstance(y, Tensor) and y.a.shape == (), f"graph(x) should return a scalar Tensor, not {type(y).__name__} of shape {np.shape(getattr(y, 'a', y))}"
+        assert y.node is not None, "the result has no graph: nothing that leads from it to x was recorded"
+        right, = grad(y, x, retain_graph=True)
+        early += any(not np.allclose(breadth_first(y, x, turn), right.a) for turn in (1, -1))
+    assert early, "breadth-first gets the right gradient here. It serves a node too early only if a shorter path from the loss arrives at it before a longer one, and if the node (not a leaf) has something to pass on"
+
+# %% ../nbs/appendix/94_solutions.ipynb #d313141c
+@checker("tensor_jvp")
+def _(answer):
+    from dlfs.autodiff import Tensor, raw
+    rng = np.random.default_rng(0)
+    A, B, c = (Tensor(rng.normal(size=s)) for s in ((3, 4), (3, 3), (4, 3)))
+    cases = [("x + x", lambda x: x + x, (3,)), ("3 * x + 1", lambda x: 3 * x + 1, (2, 3)), ("x * x", lambda x: x * x, (4,)), ("x.exp()", lambda x: x.exp(), (2, 2)), ("x @ A", lambda x: x @ A, (2, 3)),
+             ("x @ x", lambda x: x @ x, (3, 3)), ("x + c, which broadcasts x", lambda x: x + c, (3,)), ("(x @ B).exp() * x", lambda x: (x @ B).exp() * x, (2, 3)),
+             ("(x * c) @ x", lambda x: (x * c) @ x, (3,)), ("((x @ B) + x) @ (x * x)", lambda x: ((x @ B) + x) @ (x * x), (3, 3)), ("a constant", lambda x: c, (3,))]
+    for name, f, shape in cases:
+        x, t = rng.normal(size=shape), rng.normal(size=shape); h = 1e-5
+        want = (f(Tensor(x + h * t)).a - f(Tensor(x - h * t)).a) / (2 * h)
+        got = answer(f, Tensor(x), Tensor(t))
+        if isinstance(got, (tuple, list)):
+            assert len(got) == 2 and np.allclose(raw(got[0]), f(Tensor(x)).a), f"{name}: a pair should be the value of f and its tangent, in this order"
+            got = got[1]
+        assert got is not None, f"{name}: no tangent came back"
+        got = np.asarray(raw(got))
+        assert got.shape == want.shape, f"{name}: the tangent has the shape of f(x), {want.shape}; yours has {got.shape}"
+        assert np.allclose(got, want, rtol=1e-5, atol=1e-7), f"{name}: along t the result changes by {want.ravel()[:3].round(4).tolist()}… by central differences, yours says {got.ravel()[:3].round(4).tolist()}…. Does each factor's change count, on its own side?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #ef69e70e
+@checker("batches")
+def _(answer):
+    from dlfs.data import DataLoader
+    for n in (1, 3, 7, 8, 9, 16):
+        for size in (1, 3, 8):
+            for drop in (False, True):
+                got = [len(b) for b in DataLoader(range(n), size, drop_last=drop)]
+                want, mine = (len(got), got[-1] if got else 0), answer(n, size, drop)
+                assert tuple(mine) == want, (f"{n} samples in batches of {size}, drop_last={drop}: the loader gives {want[0]} batches, the last of size {want[1]}; "
+                                             f"yours says {mine}. What if nothing is left over, and what if there is no batch at all?")
+
+# %% ../nbs/appendix/94_solutions.ipynb #4b52009b
+@checker("leaks")
+def _(answer):
+    import numpy as np, time
+    rng = np.random.default_rng(0)
+    train, test = rng.integers(0, 3, (60, 2, 2)).astype("f4"), rng.integers(0, 3, (40, 2, 2)).astype("f4")
+    want = [i for i, t in enumerate(test) if any((t == s).all() for s in train)]
+    assert 0 < len(want) < 40
+    mine = [int(i) for i in answer(train, test)]
+    assert sorted(mine) == want, (f"found {len(mine)} positions, {len(want)} are right"
+        + ("; some that you report are not equal in every pixel" if set(mine) - set(want) else "; some equal images were missed"))
+    big = rng.normal(size=(20_000, 8, 8)); t = time.perf_counter()
+    got = [int(i) for i in answer(big, np.concatenate([big[:3], -big[:20_000]]))]
+    assert sorted(got) == [0, 1, 2], "20,003 test images, of which the first three leak: these were not the ones found"
+    assert time.perf_counter() - t < 20, "20,000 × 20,000 comparisons are too many: look each test image up instead"
+
+# %% ../nbs/appendix/94_solutions.ipynb #e729496d
+@checker("fisher_yates")
+def _(answer):
+    from fractions import Fraction
+    from itertools import permutations
+    class Branch: # plays a given list of choices, and notes how many there were at each
+        def __init__(self, choices): self.choices, self.ways = choices, []
+        def integers(self, k):
+            i = len(self.ways); self.ways.append(int(k))
+            assert k >= 1, f"rng.integers({k}): there is nothing to choose from"
+            return self.choices[i] if i < len(self.choices) else 0
+    chance, choices, runs = {}, [], 0
+    while choices is not None:
+        b = Branch(choices); order = tuple(int(i) for i in answer(4, b)); runs += 1
+        assert sorted(order) == [0, 1, 2, 3], f"{order} is no order of the four cards 0, 1, 2, 3"
+        assert len(b.ways) <= 4 and runs <= 1000, "more random choices than cards: one pass needs at most one for each card"
+        p = Fraction(1)
+        for w in b.ways: p /= w
+        chance[order] = chance.get(order, 0) + p
+        taken = (choices + [0] * len(b.ways))[:len(b.ways)]     # the next branch, like an odometer
+        while taken and taken[-1] + 1 >= b.ways[len(taken) - 1]: taken.pop()
+        choices = taken[:-1] + [taken[-1] + 1] if taken else None
+    missing = [o for o in permutations(range(4)) if o not in chance]
+    assert not missing, f"{len(missing)} of the 24 orders can never come out, {missing[0]} for one"
+    worst = max(chance, key=lambda o: abs(chance[o] - Fraction(1, 24)))
+    assert chance[worst] == Fraction(1, 24), f"the order {worst} comes with probability {chance[worst]}, not 1/24: are all cards still eligible that should be, and no others?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #a10dfc07
+@checker("shift_of")
+def _(answer):
+    import numpy as np
+    a = np.array([[[answer(s, e, i) for i in range(40)] for e in range(20)] for s in range(3)])
+    assert a.shape == (3, 20, 40, 2) and set(np.unique(a)) == {-1, 0, 1}, "each answer is a pair, each part of it -1, 0 or 1, and all three must occur"
+    again = np.array([[answer(2, e, i) for i in range(39, -1, -1)] for e in range(20)])[:, ::-1]
+    assert (again == a[2]).all(), "the same seed, epoch and index gave another shift when asked in another order: nothing may be remembered between calls"
+    flat = a.reshape(-1, 2); share = np.array([[(flat == (y, x)).all(1).mean() for x in (-1, 0, 1)] for y in (-1, 0, 1)])
+    assert np.abs(share - 1 / 9).max() < 0.03, f"the nine shifts should be equally frequent; one comes {share.max():.0%} of the time"
+    for name, p, q in (("seeds", a[:-1], a[1:]), ("epochs", a[:, :-1], a[:, 1:]), ("samples", a[:, :, :-1], a[:, :, 1:]), ("epoch and index, one up and one down,", a[:, :-1, 1:], a[:, 1:, :-1])):
+        same = (p == q).all(-1).mean()
+        assert same < 0.16, f"neighbouring {name} have the same shift {same:.0%} of the time, in place of 11 %: they are not unrelated"
+
+# %% ../nbs/appendix/94_solutions.ipynb #ae98318b
+@checker("average")
+def _(answer):
+    import os, tempfile
+    import numpy as np, dlfs
+    from dlfs import nn, optim
+    from dlfs.nn import functional as F
+    from dlfs.train import Trainer, Callback
+    path = []
+    class Watch(Callback):
+        def on_step_end(self, t): path.append({k: p.detach().numpy().copy() for k, p in t.model.named_parameters()})
+    def make(*more):
+        dlfs.manual_seed(0); m = nn.Linear(3, 2); x = dlfs.randn(8, 3); y = dlfs.randint(0, 2, (8,))
+        c = answer(0.8)
+        return c, Trainer(m, F.cross_entropy, optim.SGD(m.parameters(), lr=0.5), [(x, y)] * 4, callbacks=[c, *more], progress=False)
+    def expected(n):
+        want = {k: v.astype("f8") for k, v in path[0].items()}
+        for step in path[1:n]: want = {k: 0.8 * want[k] + 0.2 * step[k] for k in want}
+        return want
+    def close(c, n, what):
+        assert getattr(c, "average", None), f"{what}: there is no dictionary `average`, or it is empty"
+        for k, v in expected(n).items():
+            assert k in c.average, f"{what}: {k} is not in `average`, which has {sorted(c.average)}"
+            assert not np.allclose(c.average[k], path[n - 1][k], atol=1e-6), f"{what}: the average of {k} equals the last weights; was a reference kept where a copy was needed?"
+            assert np.allclose(c.average[k], v, atol=1e-5), f"{what}: the average of {k} is off by {np.abs(np.asarray(c.average[k]) - v).max():.2g}; with d = 0.8 a step contributes 0.2, and the first one starts it"
+    c, t = make(Watch()); t.fit(2); close(c, 8, "after eight steps")
+    with tempfile.TemporaryDirectory() as d:
+        c, t = make(); t.fit(1); t.save(os.path.join(d, "c"))
+        c, t = make(); t.load(os.path.join(d, "c")); t.fit(2); close(c, 8, "saved after four steps, loaded, and four steps more")
+
+# %% ../nbs/appendix/94_solutions.ipynb #b5c4e420
+@checker("f1")
+def _(answer):
+    import numpy as np
+    rng = np.random.default_rng(0)
+    for n in (3, 10):
+        data = [((rng.random(k) < 0.3).astype(int), (rng.random(k) < 0.2).astype(int)) for k in rng.integers(2, 9, n)]
+        p, y = (np.concatenate(c) for c in zip(*data))
+        want = 2 * (p & y).sum() / (p.sum() + y.sum())
+        assert np.isclose(answer(data), want), (f"{n} batches: F1 of all of them together is {want:.4f}, yours is {answer(data):.4f}. "
+                                                "Add the counts up over all batches, and divide once")
+    assert np.isclose(answer([(np.array([1, 0]), np.array([1, 0])), (np.array([0, 0]), np.array([0, 0]))]), 1), "a batch without positives must not spoil the others"
+
+# %% ../nbs/appendix/94_solutions.ipynb #4131dac7
+@checker("parity")
+def _(answer):
+    for n in (1, 2, 3, 6):
+        W1, b1, w2, b2 = (np.asarray(v, dtype=float) for v in answer(n))
+        assert W1.shape[0] <= n, f"for n = {n} there should be at most {n} hidden units, not {W1.shape[0]}"
+        assert W1.shape[1:] == (n,), f"W1 should be of shape (units, {n}), one column a switch; it is {W1.shape}"
+        x = np.array(list(np.ndindex(*[2] * n)))
+        z = np.maximum(0, x @ W1.T + b1) @ w2.reshape(-1) + b2.reshape(-1)
+        for row, got in zip(x, z):
+            assert abs(got - row.sum() % 2) < 1e-6, f"on {row.tolist()}, with {row.sum()} switches on, the network says {got:g}; what should the slope do after {max(row.sum() - 1, 0)}?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #6c66334d
+@checker("collapse")
+def _(answer):
+    import dlfs
+    from dlfs import nn
+    dlfs.manual_seed(0)
+    for sizes, bias in (([3, 5, 2], True), ([4, 4, 4, 4], True), ([6, 2, 7], False), ([3, 2], True)):
+        layers = [nn.Linear(a, b, bias=bias) for a, b in zip(sizes, sizes[1:])]
+        W, b = answer(list(layers))
+        W, b = (np.asarray(v.detach().numpy() if hasattr(v, "detach") else v) for v in (W, b))
+        assert W.shape == (sizes[-1], sizes[0]), f"for widths {sizes} the weight should be of shape {(sizes[-1], sizes[0])}, as nn.Linear has it; it is {W.shape}"
+        x = dlfs.randn(10, sizes[0]); y = x
+        for layer in layers: y = layer(y)
+        got = x.numpy() @ W.T + b
+        assert np.allclose(got - got[:1], (y.detach().numpy() - y.detach().numpy()[:1]), atol=1e-5), "the weight is not the product of the layers' weights in the right order: the last layer's stands on the left"
+        assert np.allclose(got, y.detach().numpy(), atol=1e-5), "the weight is right, the bias is not: a layer also multiplies the biases of those below it"
+
+# %% ../nbs/appendix/94_solutions.ipynb #67b8fc00
+@checker("swish")
+def _(answer):
+    import dlfs
+    from dlfs.autodiff import gradcheck, gradgradcheck
+    rng = np.random.default_rng(0)
+    def T(*shape): return dlfs.tensor(rng.normal(size=shape) * 1.5, dtype=dlfs.float64, requires_grad=True)
+    x, beta = T(4, 3), T(3)
+    y = answer(x, beta)
+    assert np.allclose(y.detach().numpy(), x.detach().numpy() / (1 + np.exp(-beta.detach().numpy() * x.detach().numpy()))), "the values are not x·σ(βx)"
+    assert hasattr(answer, "vjp") or hasattr(getattr(answer, "__wrapped__", None), "vjp"), "make it an operation with @elementwise and give it its rules with .vjp(...)"
+    def holds(check, *args):
+        try: return check(answer, args)
+        except Exception as e: return False if "gradcheck" in str(e) or "backward" in str(e) else (_ for _ in ()).throw(e)
+    fixed = dlfs.tensor(beta.detach().numpy(), dtype=dlfs.float64)
+    assert holds(gradcheck, x, fixed), "the derivative with respect to x is wrong; remember that the inner function is βx"
+    assert holds(gradcheck, dlfs.tensor(x.detach().numpy(), dtype=dlfs.float64), beta), "the derivative with respect to beta is wrong"
+    assert holds(gradcheck, x, beta), "with both inputs requiring a gradient, something is wrong (is each rule named after its input?)"
+    assert holds(gradgradcheck, x, beta), "the second derivatives are wrong: write the rules with dlfs operations, not with NumPy's functions"
+
+# %% ../nbs/appendix/94_solutions.ipynb #85b345df
+@checker("cheap_bell")
+def _(answer):
+    import math
+    at = np.linspace(-4, 4, 41)
+    y = np.asarray(answer(at), dtype=float)
+    assert y.shape == at.shape and (0 < y).all() and (y < 1).all(), "bell(x) should give a number between 0 and 1 for every entry of x"
+    slopes = np.delete(np.log(y / (1 - y)) / np.where(at == 0, 1, at), 20)
+    assert np.ptp(slopes) < 1e-6 * abs(slopes.mean()), "this is not σ(kx) for one fixed k"
+    k = slopes.mean(); assert k > 0, "k must be positive: both functions rise"
+    x = np.linspace(-8, 8, 4001); Phi = np.array([0.5 * math.erfc(-v / math.sqrt(2)) for v in x])
+    def worst(k): return np.abs(Phi - 1 / (1 + np.exp(-k * x))).max()
+    less, more = worst(k - 2e-3), worst(k + 2e-3)
+    assert min(less, more) >= worst(k), f"at k = {k:.4g} the largest error is {worst(k):.5f}, and it still falls if k is made {'larger' if more < less else 'smaller'}"
+
+# %% ../nbs/appendix/94_solutions.ipynb #e5c38fb8
+@checker("smoothing_margin")
+def _(answer):
+    for eps, c in ((0.1, 10), (0.2, 3), (0.01, 1000)):
+        q = np.full(c, eps / c); q[0] += 1 - eps
+        gap, got = np.log(q[0]) - np.log(q[1]), float(answer(eps, c))
+        assert np.isfinite(got), f"margin({eps}, {c}) is {got}"
+        assert abs(got - gap) < 1e-9 * abs(gap), f"margin({eps}, {c}) is {got:.6g}; is ε shared among all {c} classes, the right one included?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #78788296
+@checker("spread_init")
+def _(answer):
+    for lo, hi, n in ((-1.0, 1.0, 400), (2.0, 5.0, 1000)):
+        w, b = (np.asarray(v, dtype=float) for v in answer(n, lo, hi, np.random.default_rng(0)))
+        assert w.shape == b.shape == (n,), f"wanted two arrays of shape ({n},), got {w.shape} and {b.shape}"
+        assert np.allclose(np.abs(w), 1), "every unit should have slope 1 or -1"
+        assert 0.4 < (w > 0).mean() < 0.6, f"about half of the units should look right (w > 0); here it is {(w > 0).mean():.0%}"
+        kinks = np.sort(-b / w)
+        assert lo - 1e-9 <= kinks[0] and kinks[-1] <= hi + 1e-9, f"for the interval [{lo}, {hi}] there is a kink at {kinks[0] if kinks[0] < lo else kinks[-1]:.3g}; where is max(0, wx + b) bent?"
+        gap = np.abs((kinks - lo) / (hi - lo) - (np.arange(n) + 0.5) / n).max()
+        assert gap < 1.95 / np.sqrt(n), "the kinks are inside, but not evenly spread"
+        for side in (w > 0, w < 0):
+            k = np.sort((-b / w)[side] - lo) / (hi - lo)
+            assert np.abs(k - (np.arange(len(k)) + 0.5) / len(k)).max() < 2.2 / np.sqrt(len(k)), "the units that look one way should be spread over the whole interval too"

@@ -90,6 +90,7 @@ def evaluate(self: Trainer, loader):
                 self.measure(sums, loss.item(), outputs, targets)
     finally:
         for m, mode in modes: m.training = mode
+    if not sums: raise ValueError("Trainer: the loader to evaluate on gave no batch")
     return {k: v / sums["n"] for k, v in sums.items() if k != "n"}
 
 # %% ../nbs/engine/10_training.ipynb #ede8088a

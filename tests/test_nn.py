@@ -84,7 +84,7 @@ ACTIVATIONS = [  # module, arguments of the module, function, arguments of the f
 EXTRAS = [("ReLU6", {}, "relu6", {}), ("SELU", {}, "selu", {}), ("CELU", dict(alpha=0.5), "celu", dict(alpha=0.5)), ("Mish", {}, "mish", {}),
           ("Hardswish", {}, "hardswish", {}), ("Hardsigmoid", {}, "hardsigmoid", {}), ("Softsign", {}, "softsign", {}),
           ("Tanhshrink", {}, "tanhshrink", {}), ("Softshrink", {}, "softshrink", {}), ("Hardshrink", {}, "hardshrink", {}),
-          ("Threshold", dict(threshold=0.1, value=20.0), "threshold", dict(threshold=0.1, value=20.0))]
+          ("GLU", dict(dim=0), "glu", dict(dim=0)), ("Threshold", dict(threshold=0.1, value=20.0), "threshold", dict(threshold=0.1, value=20.0))]
 ACTIVATIONS += [e for e in EXTRAS if hasattr(dlfs.nn, e[0])]
 LOOSE = {"hardsigmoid": dict(rtol=1e-7)}     # PyTorch's sixth is rounded to float32
 ids = [f"{m}{list(o.values()) or ''}" for m, o, _, _ in ACTIVATIONS]
@@ -95,6 +95,7 @@ def test_activation(module, options, function, arguments):
     @quick
     @given(shape=st.sampled_from(SHAPES), seed=st.integers(0, 99), scale=st.sampled_from([0.1, 1.0, 10.0, 100.0]))
     def check(shape, seed, scale):
+        if function == "glu": shape = (2,) + shape
         if softmaxes and (len(shape) == 0 or shape[-1] == 0): return
         x = rng_of(seed).normal(size=shape) * scale
         agree(lambda lib, t: getattr(lib.nn, module)(**options)(t), x, seed=seed, **LOOSE.get(function, {}))

@@ -1,6 +1,7 @@
 "The trainer: averages, callbacks, NaN, early stopping, and checkpoints that resume to the bit or are refused."
 import io, math, os, signal, subprocess, sys, textwrap, time, warnings
 import numpy as np, pytest
+pytest.importorskip("hypothesis")
 from hypothesis import given, settings, strategies as st
 
 import dlfs
@@ -106,7 +107,8 @@ def test_several_inputs_any_iterable_and_own_forward():
     t = Auto(m, None, optim.SGD(m.parameters(), lr=0.1), [{"x": x}], device="cpu", progress=False); t.fit(30); assert t.losses[-1] < 0.7 * t.losses[0]
 
 def test_an_empty_loader_is_named():
-    with pytest.raises(ValueError, match="gave no batch"): Trainer(net(), F.cross_entropy, optim.SGD(net().parameters(), lr=1.), [], progress=False).fit(1)
+    with pytest.raises(ValueError, match="evaluate on gave no batch"): make().evaluate([])
+    with pytest.raises(ValueError, match="training loader gave no batch"): Trainer(net(), F.cross_entropy, optim.SGD(net().parameters(), lr=1.), [], progress=False).fit(1)
 
 def test_the_order_of_the_calls():
     seen = []

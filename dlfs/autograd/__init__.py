@@ -6,6 +6,7 @@ __all__ = ['backward']
 # %% ../../nbs/api/00_autograd.ipynb #autograd-2
 from ..autodiff import *
 from . import functional
+from ..autodiff import __all__
 
 # %% ../../nbs/appendix/91_creation.ipynb #22e8c3d9
 def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None):

@@ -6,3 +6,5 @@ __all__ = []
 # %% ../../nbs/api/00_nn.ipynb #nn-2
 from . import functional, init, modules, utils
 from .modules import *
+
+__all__ = ["functional", "init", "modules", "utils"] + modules.__all__  # for `from dlfs.nn import *`

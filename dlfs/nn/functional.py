@@ -389,7 +389,9 @@ def _classes(name, input, target, weight=None, ignore_index=math.nan):  # nothin
     if is_float(target.dtype) or target.dtype == bool_: raise TypeError(f"{name}: target has dtype {target.dtype}, wanted class numbers (int64)")
     if input.ndim == 0: raise ShapeError(f"{name}: input has no axis of classes: its shape is ()")
     axis = 0 if input.ndim == 1 else 1
-    n = input.shape[axis]
+    n, wanted = input.shape[axis], tuple(input.shape[:axis]) + tuple(input.shape[axis + 1:])
+    if tuple(target.shape) != wanted:
+        raise ShapeError(f"{name}: input {tuple(input.shape)} and target {tuple(target.shape)}: wanted class numbers of shape {wanted}")
     if weight is not None and tuple(weight.shape) != (n,):
         raise ShapeError(f"{name}: weight {tuple(weight.shape)}: wanted one for each of {n} classes, ({n},)")
     _class_targets(name, input, target, ignore_index)

@@ -655,6 +655,7 @@ class Threshold(Activation, function=F.threshold, show="{name}={value}"): "`x` a
 # %% ../../nbs/engine/11_perceptrons.ipynb #05a7bdbf
 def _some_dim(module, dim, ndim):
     if dim is not None: return dim
+    import warnings
     guess = 0 if ndim in (0, 1, 3) else 1
     warnings.warn(f"{module}: dim not given, taking {guess} for {ndim} axes; say dim={guess}", stacklevel=4)
     return guess

@@ -1,0 +1,280 @@
+"Every operation of ops_list.py: values and gradients beside PyTorch, finite differences, the edges, and errors planted in every rule."
+import functools, random, warnings
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("hypothesis")
+from hypothesis import HealthCheck, given, settings, strategies as st
+
+import dlfs
+import dlfs.nn.functional
+from dlfs import autodiff, ops
+from dlfs.autodiff import OPS, Tensor, grad, gradcheck, gradgradcheck
+from ops_list import CASES, PUBLIC_HELPERS, Draws, Leaf
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch's about variances of one number; NumPy's about nan
+
+
+class Ours:
+    "dlfs, and the operations that have no public name."
+    cast, move = staticmethod(OPS["cast"]), staticmethod(OPS["move"])
+    def __getattr__(self, name): return getattr(dlfs, name)
+class Theirs:
+    cast, move = staticmethod(lambda x, d: x * 1), staticmethod(lambda x, d: x.cpu())
+    def __getattr__(self, name): return getattr(torch, name)
+OURS, THEIRS = Ours(), Theirs()
+each = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+# ---- running a case on both sides ------------------------------------------------------------------------------
+
+def ours(x, dtype): return Tensor(x.a if x.a.dtype == dtype else x.a.astype(dtype), True) if isinstance(x, Leaf) else Tensor(x) if isinstance(x, np.ndarray) else x
+def theirs(x, dtype): return torch.tensor(np.array(x.a, dtype), requires_grad=True) if isinstance(x, Leaf) else torch.tensor(np.array(x)) if isinstance(x, np.ndarray) else x
+
+def flat(out): return list(out) if isinstance(out, (tuple, list)) else [out]
+def is_live(t): return t.tracked if isinstance(t, Tensor) else t.requires_grad
+def numpy(t): return t.a if isinstance(t, Tensor) else t.detach().numpy()
+
+def run(T, make, case, xs, dtype=np.float64):
+    "Outputs, and the gradient of a fixed random weighting of them with respect to every leaf (zeros for None)."
+    xs = [make(x, dtype) for x in xs]
+    outs = flat(case.f(T, *xs))
+    live, leaves = [o for o in outs if is_live(o)], [x for x in xs if hasattr(x, "requires_grad") and is_live(x)]
+    gs = []
+    if live and leaves:
+        w = [np.random.default_rng(i).normal(size=tuple(o.shape)).astype(str(o.dtype).removeprefix("torch.")) for i, o in enumerate(live)]
+        if T is OURS: gs = grad(live, leaves, [Tensor(np.asarray(a)) for a in w], allow_unused=True)
+        else: gs = torch.autograd.grad(live, leaves, [torch.tensor(a) for a in w], allow_unused=True)
+    return [numpy(o) for o in outs], [np.zeros(tuple(x.shape), dtype) if g is None else numpy(g) for x, g in zip(leaves, gs)]
+
+def agree(a, b, rtol, atol, what):
+    assert a.shape == b.shape, f"{what}: shape {a.shape}, PyTorch's {b.shape}"
+    assert a.dtype == b.dtype, f"{what}: dtype {a.dtype}, PyTorch's {b.dtype}"
+    np.testing.assert_allclose(a, b, rtol, atol, equal_nan=True, err_msg=what)
+
+def compare(case, xs, dtype=np.float64, rtol=1e-10, atol=1e-11, slopes=True):
+    try: (b, gb), fails = run(THEIRS, theirs, case, xs, dtype), None
+    except (RuntimeError, IndexError) as e: fails = e
+    if fails is not None:  # what PyTorch refuses, such as an empty maximum or an axis twice, we refuse too
+        with pytest.raises((RuntimeError, IndexError, ValueError)): run(OURS, ours, case, xs, dtype)
+        return
+    a, ga = run(OURS, ours, case, xs, dtype)
+    assert len(a) == len(b) and (len(ga) == len(gb) or not slopes)
+    for i, (x, y) in enumerate(zip(a, b)): agree(x, y, rtol, atol, f"output {i}")
+    if slopes:
+        for i, (x, y) in enumerate(zip(ga, gb)): agree(x, y, rtol, atol, f"gradient {i}")
+
+def hypothesis_draws(data): return Draws(lambda lo, hi: data.draw(st.integers(lo, hi)))
+def seeded(seed, plain=True):
+    r = random.Random(seed)
+    return Draws(r.randint, plain)
+
+
+# ---- beside PyTorch --------------------------------------------------------------------------------------------
+
+@each
+@settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_like_pytorch(case, data):
+    "Shapes, axes, broadcasting, empty and 0-dimensional, not contiguous: values and gradients to 1e-10, dtypes equal."
+    compare(case, case.sample(hypothesis_draws(data)))
+
+
+@each
+def test_float32(case):
+    if not case.float32: pytest.skip("about float64")
+    for seed in range(4): compare(case, case.sample(seeded(seed)), np.float32, rtol=2e-4, atol=2e-4)
+
+
+def sprinkle(xs, seed):
+    "Every leaf with a nan, an inf, a -inf or a zero here and there."
+    rng, out = np.random.default_rng(seed), []
+    for x in xs:
+        if isinstance(x, Leaf):
+            a = np.array(x.a, "f8")
+            where = rng.random(a.shape) < .3
+            a[where] = rng.choice([np.nan, np.inf, -np.inf, 0.], size=where.sum())
+            x = Leaf(a)
+        out.append(x)
+    return out
+
+
+@each
+def test_nan_and_infinity_go_where_pytorch_puts_them(case):
+    if not case.nan: pytest.skip("the order of arithmetic shows")
+    for seed in range(6): compare(case, sprinkle(case.sample(seeded(seed)), seed), slopes=False)
+
+
+GRID = [np.nan, np.inf, -np.inf, 0., -0., 1., -1., 2.5, -.5, 1e-30, 800., -800.]
+
+@pytest.mark.parametrize("case", [c for c in CASES if c.elementwise], ids=str)
+def test_slopes_at_the_edges(case):
+    "Elementwise: values and slopes at nan, infinities, zeros and where functions over- and underflow."
+    n = sum(isinstance(x, Leaf) for x in case.sample(seeded(0)))
+    xs = np.array(GRID) if n == 1 else np.array([(a, b) for a in GRID for b in GRID]).T
+    compare(case, [Leaf(x) for x in np.atleast_2d(xs)], atol=1e-12, slopes=not case.odd_slope)
+
+
+def test_empty_and_scalar_inputs_are_drawn():
+    "The generator does make what the tests above are said to cover."
+    seen = set()
+    for seed in range(300):
+        x = seeded(seed, plain=False)
+        x = x.leaf(x.shape()).a
+        seen |= {"empty"} if not x.size else {"scalar"} if not x.ndim else {"broadcast"} if 0 in x.strides and max(x.shape) > 1 else {"strided"} if not x.flags.c_contiguous else {"plain"}
+    assert seen == {"empty", "scalar", "broadcast", "strided", "plain"}
+
+
+# ---- finite differences ----------------------------------------------------------------------------------------
+
+def checkable(case, seed):
+    "A function of the leaves alone, and the leaves."
+    xs = [ours(x, np.float64) for x in case.sample(seeded(seed))]
+    leaves = [i for i, x in enumerate(xs) if isinstance(x, Tensor) and x.tracked]
+    for i in leaves: xs[i] = Tensor(np.array(xs[i].a), True)
+    def f(*ls):
+        args = list(xs)
+        for i, l in zip(leaves, ls): args[i] = l
+        return tuple(o for o in flat(case.f(OURS, *args)) if o.dtype.kind == "f")
+    return f, [xs[i] for i in leaves]
+
+
+@each
+def test_gradcheck(case):
+    if not case.check: pytest.skip("no derivative, or not in float64")
+    for seed in range(3): assert gradcheck(*checkable(case, seed))
+
+
+@each
+def test_gradgradcheck(case):
+    if not (case.check and case.twice): pytest.skip("not differentiable twice")
+    for seed in range(2):
+        f, xs = checkable(case, seed)
+        if any(o.tracked for o in f(*xs)): assert gradgradcheck(f, xs)
+
+
+# ---- nothing is missing ----------------------------------------------------------------------------------------
+
+def trace(outs):
+    "The names of the operations in the graph above `outs`, each with the arrays whose rules would run."
+    todo, seen, found = [o.node for o in outs if o.node is not None], set(), set()
+    while todo:
+        node = todo.pop()
+        if id(node) in seen: continue
+        seen.add(id(node))
+        plan = node.plan if isinstance(node.plan, autodiff.Plan) else getattr(node.saved, "plan", None)
+        if plan is not None:
+            for i, rule in plan.rules: found.add((plan.op.name, plan.op.arrays[0 if plan.op.variadic else i]))
+        todo += [e for e in node.edges if isinstance(e, autodiff.Node)]
+    return found
+
+@functools.cache
+def coverage():
+    "Which cases (and seeds) use which rule: {(operation, array): [(case, seed), …]}, the case of that name first."
+    out = {}
+    for case in CASES:
+        if not case.check: continue
+        for seed in range(3):
+            f, xs = checkable(case, seed)
+            for key in trace(f(*xs)): out.setdefault(key, []).append((case, seed))
+    return {k: sorted(v, key=lambda c: c[0].name != k[0]) for k, v in out.items()}
+
+
+def test_every_operation_is_in_the_list():
+    missing = [f"{name}({array})" for name, call in OPS.items() for array in call.op.rules if (name, array) not in coverage()]
+    assert not missing, f"operations whose rules no case of tests/ops_list.py uses: {missing}"
+
+
+def test_every_public_function_is_in_the_list():
+    listed = {c.name for c in CASES}
+    missing = [n for n in ops.__all__ if n not in PUBLIC_HELPERS | listed and callable(getattr(ops, n)) and not isinstance(getattr(ops, n), type)]
+    assert not missing, f"public functions that tests/ops_list.py lacks: {missing}"
+
+
+def test_every_function_is_also_a_method_if_pytorch_has_one():
+    names = [n for n in ops.__all__ if hasattr(torch.Tensor, n) and not hasattr(Tensor, n)]
+    assert not names
+
+
+# ---- errors planted in every rule ------------------------------------------------------------------------------
+
+RULES = [(name, array) for name, call in OPS.items() for array in call.op.rules]
+
+def notices(case, seed):
+    "Does the case's own check fail?"
+    f, xs = checkable(case, seed)
+    try: return not gradcheck(f, xs, raise_exception=False)
+    except Exception: return True
+
+class Planted:
+    "An operation's rule replaced, and put back afterwards."
+    def __init__(self, name, array, change):
+        self.op, self.array = OPS[name].op, array
+        self.rule, self.ran = self.op.rules[array], 0
+        @functools.wraps(self.rule)  # the engine reads a rule's parameters, which `wraps` passes on
+        def wrong(*args):
+            g = self.rule(*args); bad = change(g)
+            if bad is not None: self.ran += 1
+            return g if bad is None else bad
+        self.wrong = wrong
+    def __enter__(self): self.op.rules[self.array] = self.wrong; self.op.plans.clear(); return self
+    def __exit__(self, *_): self.op.rules[self.array] = self.rule; self.op.plans.clear()
+
+def factor(g):
+    if isinstance(g, Tensor) or not g.size: return None
+    return g + .5 if not g.any() else g * 1.01 if np.abs(g).max() > .05 else None
+
+def dropped(g):
+    if isinstance(g, Tensor) or not g.size: return None
+    if not g.any(): return g + 1
+    if np.abs(g).max() < .05: return None
+    g = g.copy(); g[np.unravel_index(np.abs(g).argmax(), g.shape)] = 0
+    return g
+
+@pytest.mark.parametrize("change", [factor, dropped])
+@pytest.mark.parametrize("rule", RULES, ids=lambda r: "-".join(r))
+def test_a_wrong_rule_is_noticed(rule, change):
+    tried = 0
+    for case, seed in coverage()[rule]:
+        with Planted(*rule, change) as p:
+            found = notices(case, seed)
+        if p.ran:
+            assert found, f"{case} did not notice a wrong {rule}"
+            assert not notices(case, seed), "and is content again with the right one"
+            return
+        tried += 1
+    pytest.fail(f"in {tried} samples no gradient of {rule} was large enough to spoil")
+
+
+def broadcasting():
+    "Elementwise operations of several arrays: the engine sums their gradients over what was broadcast."
+    return [n for n, call in OPS.items() if call.op.elementwise and len(call.op.rules) > 1]
+
+@pytest.mark.parametrize("name", broadcasting() + ["expand", "matmul"])
+def test_a_missing_sum_over_a_broadcast_axis_is_noticed(name, monkeypatch):
+    mine = [c for c in CASES if c.name == name and c.check] or [c for c, _ in coverage()[name, next(iter(OPS[name].op.rules))]]
+    skipped = []
+    def unsummed(g, shape):
+        extra = g.ndim - len(shape)
+        if isinstance(g, Tensor) or not g.size: return right(g, shape)
+        cut = tuple([0] * extra + [slice(0, 1) if n == 1 else slice(None) for n in shape])
+        if g[cut].size != g.size: skipped.append(1)
+        return g[cut].reshape(shape)
+    right = autodiff.unbroadcast
+    for case in dict.fromkeys(mine):
+        for seed in range(12):
+            skipped.clear()
+            with monkeypatch.context() as m:
+                for module in (autodiff, ops): m.setattr(module, "unbroadcast", unsummed)
+                found = notices(case, seed)
+            if skipped and found:
+                assert not notices(case, seed)
+                return
+            assert found or not skipped or case.name != name or _all_zero(case, seed), f"{case} did not notice"
+    pytest.fail(f"no sample of {name} broadcasts")
+
+def _all_zero(case, seed):
+    f, xs = checkable(case, seed)
+    outs = [o for o in f(*xs) if o.tracked]
+    return not outs or not any(g is not None and g.a.any() for g in grad(outs, xs, [Tensor(np.ones(o.shape)) for o in outs], allow_unused=True))
