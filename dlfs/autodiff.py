@@ -134,7 +134,8 @@ def record(op, mask, ins, out, settings, tensors):
 
 # %% ../nbs/engine/08_autodiff.ipynb #92e26b0b
 def _unary(op, forward):
-    def call(x, *args, **kw):
+    def call(x=None, *args, **kw):
+        if x is None and kw: x = kw.pop("input", kw.pop(op.arrays[0], None))
         s = op.bind(args, kw) if args or kw else op.settings if optional else op.bind((), {})
         if not isinstance(x, Tensor): return forward(x, **s) if s else forward(x)
         if x._view is not None: _fresh(x)

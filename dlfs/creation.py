@@ -554,7 +554,7 @@ def tolist(self: Tensor):
 def numpy(self: Tensor, *, force=False):
     "The NumPy array, sharing this tensor's memory. `force=True` means `.detach().cpu().numpy()`."
     if force: return to_device(self.a, CPU)
-    if self.requires_grad:
+    if self.requires_grad and is_grad_enabled():
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     if device_of(self.a) != CPU: raise TypeError(f"numpy: this tensor is on {self.device}; call .cpu() first")
     return self.a

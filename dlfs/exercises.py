@@ -76,7 +76,7 @@ def solution(
     "Assert that a checker accepts the solution, and rejects an empty stub and a wrong answer. Prints what the latter is told."
     why = _verdict(name, right)
     assert why is None, f"{name}: the checker rejects the solution: {why}"
-    stubs = [None, lambda *args, **kwargs: None] + [type(right.__name__, (), {})] * inspect.isclass(right)
+    stubs = [None, lambda *args, **kwargs: None] + ([type(right.__name__, (), {})] if inspect.isclass(right) else [])
     for stub in stubs: assert _verdict(name, stub) is not None, f"{name}: the checker accepts an empty stub"
     why = _verdict(name, wrong)
     assert why is not None, f"{name}: the checker accepts the wrong answer"
@@ -313,6 +313,81 @@ def _(answer):
         got = np.asarray(raw(got))
         assert got.shape == want.shape, f"{name}: the tangent has the shape of f(x), {want.shape}; yours has {got.shape}"
         assert np.allclose(got, want, rtol=1e-5, atol=1e-7), f"{name}: along t the result changes by {want.ravel()[:3].round(4).tolist()}… by central differences, yours says {got.ravel()[:3].round(4).tolist()}…. Does each factor's change count, on its own side?"
+
+# %% ../nbs/appendix/94_solutions.ipynb #1fe2eab2
+@checker("gain")
+def _(answer):
+    import numpy as np
+    for f, name, want in ((lambda z: z, "the identity", 1.0), (lambda z: np.maximum(z, 0), "ReLU", 2**0.5),
+                          (lambda z: np.maximum(z, 0.2 * z), "leaky ReLU of slope 0.2", (2 / 1.04) ** 0.5), (lambda z: z / (1 + np.exp(-z)), "SiLU", 1.6765)):
+        got = float(answer(f))
+        assert abs(got - want) < 2e-3 * want, (f"for {name} the gain is {want:.4f}, and yours is {got:.4f}. The next layer squares what it gets: "
+                                              f"it is the mean of f(z)², for standard normal z, that must become one.")
+
+# %% ../nbs/appendix/94_solutions.ipynb #37fe15eb
+@checker("sign_sgd")
+def _(answer):
+    import numpy as np
+    from dlfs import optim
+    from dlfs.autodiff import Tensor
+    from dlfs.nn import Parameter
+    p, idle = Parameter(Tensor(np.array([[1.0, 2.0], [3.0, 4.0]]))), Parameter(Tensor(np.ones(2)))
+    opt = answer([p, idle], lr=0.1)
+    assert isinstance(opt, optim.Optimizer), "SignSGD should be a subclass of dlfs.optim.Optimizer"
+    g = np.array([[1e-6, -5.0], [0.0, 1000.0]])
+    p.grad = Tensor(g.copy())
+    opt.step()
+    assert (p.grad.numpy() == g).all(), "the gradient itself was changed; it belongs to the user, who may want to look at it"
+    assert np.allclose(p.detach().numpy(), [[0.9, 2.1], [3.0, 3.9]]), (f"from [[1, 2], [3, 4]] with gradients [[1e-6, -5], [0, 1000]] and lr 0.1 the weights went to "
+        f"{p.detach().numpy().tolist()}: each should move by 0.1 against the sign of its gradient, and by nothing where that is zero")
+    assert (idle.detach().numpy() == 1).all(), "a parameter without a gradient moved"
+    opt.param_groups[0]["lr"] = 1.0
+    p.grad = Tensor(np.ones((2, 2))); opt.step()
+    assert np.allclose(p.detach().numpy(), [[-0.1, 1.1], [2.0, 2.9]]), "the rate must be read from the parameter group at every step: a schedule changes it there"
+
+# %% ../nbs/appendix/94_solutions.ipynb #fd9aa3da
+@checker("tied")
+def _(answer):
+    import numpy as np
+    from dlfs.creation import randn
+    net = answer(6, 3)
+    shapes = sorted(tuple(p.shape) for p in net.parameters())
+    assert shapes == [(3,), (3, 6), (6,)], f"wanted three parameters, of shapes (3,), (3, 6) and (6,); found {shapes}"
+    x = randn(5, 6)
+    out = net(x)
+    assert tuple(out.shape) == (5, 6), f"an input of shape (5, 6) should come back in that shape, not as {tuple(out.shape)}"
+    W = next(p for p in net.parameters() if p.ndim == 2)
+    out.sum().backward()
+    assert all(p.grad is not None for p in net.parameters()), "some parameter got no gradient: is it used?"
+    before = out.detach().numpy()
+    for p in net.parameters(): p.a[...] = 0
+    W.a[0, 0] = 1.0  # now the code is one number, the first input, and the output has it in the first place
+    x = randn(4, 6); x.a[:, 0] = [1, 2, 3, 4]
+    out = net(x).detach().numpy()
+    assert abs(out[:, 1:] - out[:1, 1:]).max() < 1e-6, "with a weight that is zero but for one entry, the output must not depend on the other inputs: does the decoder read the same matrix?"
+    assert len(set(out[:, 0].round(5).tolist())) == 4, "a change of the shared weight did not reach the decoder: it must transpose the encoder's weight anew at each call"
+
+# %% ../nbs/appendix/94_solutions.ipynb #07a46edc
+@checker("warm_restarts")
+def _(answer):
+    import numpy as np
+    for T0, mult in ((10, 1), (10, 2), (7, 3), (1, 2)):
+        start, length, want = 0, T0, []
+        while len(want) < 200:
+            want += (0.5 + 0.5 * np.cos(np.pi * np.arange(length) / length)).tolist()
+            start, length = start + length, length * mult
+        for t in range(200):
+            got = float(answer(t, T0, mult))
+            assert abs(got - want[t]) < 1e-9, (f"T0 = {T0}, mult = {mult}: at step {t} the factor is {want[t]:.4f}, and yours is {got:.4f}. "
+                                              f"Every period begins at 1 and is {mult} times as long as the one before.")
+
+# %% ../nbs/appendix/94_solutions.ipynb #6812c21c
+@checker("amsgrad")
+def _(answer):
+    plain, ams = float(answer(False)), float(answer(True))
+    assert abs(plain) <= 1 + 1e-9 and abs(ams) <= 1 + 1e-9, f"the points must stay in [-1, 1]: clamp after each step (got {plain:.3f} and {ams:.3f})"
+    assert ams < -0.9, f"with amsgrad the end is near the best point, -1; yours is {ams:.3f}. Is the gradient 3 at every third step and -1 otherwise, and are there some thousand steps?"
+    assert plain > 0.9, f"plain Adam ends at the worst point, +1; yours is at {plain:.3f}. Are the betas (0.0, 0.1), and does amsgrad=False reach the optimizer?"
 
 # %% ../nbs/appendix/94_solutions.ipynb #ef69e70e
 @checker("batches")

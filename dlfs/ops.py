@@ -713,7 +713,7 @@ asinh = _unary("asinh", np.arcsinh, lambda g, x: g * rsqrt(x * x + 1), "Inverse 
 acosh = _unary("acosh", np.arccosh, lambda g, x: g * rsqrt(x * x - 1), "Inverse of `cosh`.")
 atanh = _unary("atanh", np.arctanh, lambda g, x: g / (1 - x * x), "Inverse of `tanh`.")
 arcsin, arccos, arctan, arcsinh, arccosh, arctanh = asin, acos, atan, asinh, acosh, atanh
-Tensor.arcsin, Tensor.arccos, Tensor.arctan = asin, acos, atan
+Tensor.arcsin, Tensor.arccos, Tensor.arctan, Tensor.arcsinh, Tensor.arccosh, Tensor.arctanh = asin, acos, atan, asinh, acosh, atanh
 
 @elementwise
 def square(x, /):
@@ -831,6 +831,7 @@ _prod.vjp(x=lambda g, x, dim, keepdim: restore_axes(g, x.shape, dim, keepdim) * 
 
 def _others(x, dim):
     "For each entry the product of all the others, along `dim` or of all."
+    if not x.size: return x
     if dim is None: return _others(x.reshape(-1), 0).reshape(x.shape)
     one = np.ones_like(x, shape=x.shape[:dim] + (1,) + x.shape[dim+1:])
     head, tail = (slice(None),) * dim + (slice(None, -1),), (slice(None),) * dim + (slice(1, None),)
@@ -1477,4 +1478,5 @@ def kron(input, other):
     sa, sb = [s for m in a.shape for s in (m, 1)], [s for m in b.shape for s in (1, m)]
     return _reshape(_reshape(a, tuple(sa)) * _reshape(b, tuple(sb)), tuple(i * j for i, j in zip(a.shape, b.shape)))
 ger, vdot = outer, dot
+Tensor.ger, Tensor.vdot = outer, dot
 methods(mm, bmm, mv, dot, outer, inner, addmm, addmv, baddbmm, kron)

@@ -5,7 +5,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("hypothesis")
-from hypothesis import HealthCheck, given, settings, strategies as st
+from hypothesis import HealthCheck, assume, given, settings, strategies as st
 
 import dlfs
 import dlfs.nn.functional
@@ -19,9 +19,11 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch's about variances o
 class Ours:
     "dlfs, and the operations that have no public name."
     cast, move = staticmethod(OPS["cast"]), staticmethod(OPS["move"])
+    bce = staticmethod(OPS["bce"])
     def __getattr__(self, name): return getattr(dlfs, name)
 class Theirs:
     cast, move = staticmethod(lambda x, d: x * 1), staticmethod(lambda x, d: x.cpu())
+    bce = staticmethod(lambda x, y: torch.nn.functional.binary_cross_entropy(*torch.broadcast_tensors(x, y), reduction="none"))
     def __getattr__(self, name): return getattr(torch, name)
 OURS, THEIRS = Ours(), Theirs()
 each = pytest.mark.parametrize("case", CASES, ids=str)
@@ -46,6 +48,7 @@ def run(T, make, case, xs, dtype=np.float64):
         w = [np.random.default_rng(i).normal(size=tuple(o.shape)).astype(str(o.dtype).removeprefix("torch.")) for i, o in enumerate(live)]
         if T is OURS: gs = grad(live, leaves, [Tensor(np.asarray(a)) for a in w], allow_unused=True)
         else: gs = torch.autograd.grad(live, leaves, [torch.tensor(a) for a in w], allow_unused=True)
+    gs = gs or [None] * len(leaves)
     return [numpy(o) for o in outs], [np.zeros(tuple(x.shape), dtype) if g is None else numpy(g) for x, g in zip(leaves, gs)]
 
 def agree(a, b, rtol, atol, what):
@@ -54,16 +57,20 @@ def agree(a, b, rtol, atol, what):
     np.testing.assert_allclose(a, b, rtol, atol, equal_nan=True, err_msg=what)
 
 def compare(case, xs, dtype=np.float64, rtol=1e-10, atol=1e-11, slopes=True):
+    "False if PyTorch refuses these inputs: some axis that is not there, which we refuse too, or what only its memory layout forbids."
     try: (b, gb), fails = run(THEIRS, theirs, case, xs, dtype), None
-    except (RuntimeError, IndexError) as e: fails = e
-    if fails is not None:  # what PyTorch refuses, such as an empty maximum or an axis twice, we refuse too
-        with pytest.raises((RuntimeError, IndexError, ValueError)): run(OURS, ours, case, xs, dtype)
-        return
+    except (RuntimeError, IndexError, ValueError) as e: fails = e
+    if fails is not None:
+        if isinstance(fails, IndexError):
+            with pytest.raises((RuntimeError, IndexError, ValueError)): run(OURS, ours, case, xs, dtype)
+        return False
+    rtol = max(rtol, case.rtol)
     a, ga = run(OURS, ours, case, xs, dtype)
     assert len(a) == len(b) and (len(ga) == len(gb) or not slopes)
     for i, (x, y) in enumerate(zip(a, b)): agree(x, y, rtol, atol, f"output {i}")
     if slopes:
         for i, (x, y) in enumerate(zip(ga, gb)): agree(x, y, rtol, atol, f"gradient {i}")
+    return True
 
 def hypothesis_draws(data): return Draws(lambda lo, hi: data.draw(st.integers(lo, hi)))
 def seeded(seed, plain=True):
@@ -78,13 +85,13 @@ def seeded(seed, plain=True):
 @given(data=st.data())
 def test_like_pytorch(case, data):
     "Shapes, axes, broadcasting, empty and 0-dimensional, not contiguous: values and gradients to 1e-10, dtypes equal."
-    compare(case, case.sample(hypothesis_draws(data)))
+    assume(compare(case, case.sample(hypothesis_draws(data))))
 
 
 @each
 def test_float32(case):
     if not case.float32: pytest.skip("about float64")
-    for seed in range(4): compare(case, case.sample(seeded(seed)), np.float32, rtol=2e-4, atol=2e-4)
+    assert any([compare(case, case.sample(seeded(seed)), np.float32, rtol=2e-4, atol=2e-4) for seed in range(4)])
 
 
 def sprinkle(xs, seed):
@@ -262,6 +269,7 @@ def test_a_missing_sum_over_a_broadcast_axis_is_noticed(name, monkeypatch):
         if g[cut].size != g.size: skipped.append(1)
         return g[cut].reshape(shape)
     right = autodiff.unbroadcast
+    missed = None
     for case in dict.fromkeys(mine):
         for seed in range(12):
             skipped.clear()
@@ -271,10 +279,11 @@ def test_a_missing_sum_over_a_broadcast_axis_is_noticed(name, monkeypatch):
             if skipped and found:
                 assert not notices(case, seed)
                 return
-            assert found or not skipped or case.name != name or _all_zero(case, seed), f"{case} did not notice"
-    pytest.fail(f"no sample of {name} broadcasts")
+            if skipped and any_slope(case, seed): missed = case
+    if missed: pytest.fail(f"{missed} did not notice")
+    if any(any_slope(case, seed) for case in mine for seed in range(3)): pytest.fail(f"no sample of {name} broadcasts")
 
-def _all_zero(case, seed):
+def any_slope(case, seed):
     f, xs = checkable(case, seed)
     outs = [o for o in f(*xs) if o.tracked]
-    return not outs or not any(g is not None and g.a.any() for g in grad(outs, xs, [Tensor(np.ones(o.shape)) for o in outs], allow_unused=True))
+    return bool(outs) and any(g is not None and g.a.any() for g in grad(outs, xs, [Tensor(np.ones(o.shape)) for o in outs], allow_unused=True))

@@ -231,7 +231,7 @@ silu.vjp(input=_silu_vjp)
 @elementwise
 def hardtanh(input, /, min_val=-1.0, max_val=1.0, inplace=False):
     "`x` cut off at both ends. `inplace` is accepted and ignored. [Collobert 2004]"
-    if not min_val < max_val: raise ValueError(f"hardtanh: min_val={min_val} must be below max_val={max_val}")
+    if min_val > max_val: raise ValueError(f"hardtanh: min_val={min_val} is above max_val={max_val}")
     return np.clip(input, min_val, max_val)
 def _hardtanh_vjp(g, input, min_val, max_val):
     x = raw(input)
