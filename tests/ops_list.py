@@ -6,7 +6,7 @@ import math
 import numpy as np
 
 CASES = []
-PUBLIC_HELPERS = {"UFUNCS", "axes_of", "restore_axes", "as_index", "spelled", "methods"}  # of dlfs.ops, no operations
+PUBLIC_HELPERS = {"UFUNCS", "axes_of", "restore_axes", "as_index"}  # of dlfs.ops, no operations
 
 
 class Case:
@@ -86,7 +86,8 @@ def case(name, f, sample, **kw): Case(name, f, sample, **kw)
 def unary(name, lo=-2., hi=2., **kw):
     case(name, lambda T, x: getattr(T, name)(x), lambda d: [d.leaf(d.shape(), lo, hi)], elementwise=True, **kw)
 
-for name in "exp sin cos tanh sigmoid relu abs neg square expm1 exp2 atan sinh cosh asinh nan_to_num erf floor ceil trunc round frac arctan negative absolute".split(): unary(name)
+for name in "abs absolute".split(): unary(name, odd_slope=True)  # PyTorch: 0 at nan
+for name in "exp sin cos tanh sigmoid relu neg square expm1 exp2 atan sinh cosh asinh nan_to_num erf floor ceil trunc round frac arctan negative".split(): unary(name)
 unary("sign")
 for name in "log sqrt log2 log10 rsqrt".split(): unary(name, .3, 2)
 unary("reciprocal", .3, 2); unary("log1p", -.6, 2); unary("acosh", 1.2, 3); unary("arccosh", 1.2, 3); unary("tan", -1.2, 1.2)
@@ -120,7 +121,7 @@ for name in "add sub mul atan2 hypot logaddexp multiply subtract arctan2".split(
 for name in "div divide true_divide".split(): binary(name, lo2=.4, hi2=2, elementwise=True)
 for name in ("maximum", "minimum"): binary(name, lo2=-2.1, hi2=1.85, elementwise=True, odd_slope=True)
 binary("pow", lo=.4, hi=2, elementwise=True, odd_slope=True)
-for p in (2, 3, .5, -1, 0, 1): case("pow", lambda T, x, p=p: x ** p, lambda d: [d.leaf(d.shape(), .3, 2)], elementwise=True)
+for p in (2, 3, .5, -1, 0, 1): case("pow", lambda T, x, p=p: x ** p, lambda d: [d.leaf(d.shape(), .3, 2)], elementwise=True, odd_slope=p == .5)  # the sign of the infinite slope at -0.
 case("pow", lambda T, x: 2. ** x, lambda d: [d.leaf(d.shape())])
 binary("fmod", lo=.1, hi=.9, lo2=.31, hi2=.37, elementwise=True, odd_slope=True); binary("remainder", lo=-.9, hi=-.1, lo2=.31, hi2=.37, elementwise=True, odd_slope=True)
 binary("xlogy", lo=.2, hi=2, elementwise=True, odd_slope=True)
@@ -170,7 +171,7 @@ for p in (1, 2, 3, 1.5, math.inf, -math.inf, "fro"): reduction("norm", lambda T,
 reduction("norm", lambda T, x, dim, keep: T.norm(x, 0, dim, keep), least=1, check=False); everything("norm", lambda T, x: x.norm()); everything("norm", lambda T, x: x.norm(.5), least=1, nan=False)
 reduction("norm", lambda T, x, dim, keep: T.linalg.vector_norm(x, 3, dim, keep), least=1)
 reduction("softmax", lambda T, x, dim, keep: T.softmax(x, dim), axes="axis"); reduction("log_softmax", lambda T, x, dim, keep: x.log_softmax(dim), axes="axis")
-everything("max", least=1); everything("min", least=1); reduction("max", axes="axis", least=1, ties=False); reduction("min", lambda T, x, dim, keep: x.min(dim=dim, keepdim=keep), axes="axis", least=1, ties=False)
+everything("max", least=1); reduction("max", lambda T, x, dim, keep: T.max(input=x, dim=dim, keepdim=keep).values, axes="axis", least=1, ties=False); everything("min", least=1); reduction("max", axes="axis", least=1, ties=False); reduction("min", lambda T, x, dim, keep: x.min(dim=dim, keepdim=keep), axes="axis", least=1, ties=False)
 binary("max", lambda T, x, y: T.max(x, y), lo2=-2.1, hi2=1.85); binary("min", lambda T, x, y: x.min(y), lo2=-2.1, hi2=1.85)
 
 
@@ -223,7 +224,7 @@ shaped("atleast_1d", lambda T, x: T.atleast_1d(x)); shaped("atleast_2d", lambda 
 with_axis("split", lambda T, x, a, b: T.split(x, 2, a)); with_axis("split", lambda T, x, a, b: x.split([1, x.shape[a] - 1], a)[1], least=1); with_axis("split", lambda T, x, a, b: x.split(1, a)[0] * 2, least=1)
 with_axis("chunk", lambda T, x, a, b: T.chunk(x, 2, a)); with_axis("tensor_split", lambda T, x, a, b: T.tensor_split(x, 3, a)); with_axis("tensor_split", lambda T, x, a, b: x.tensor_split((1, 2), a))
 with_axis("unbind", lambda T, x, a, b: T.unbind(x, a)); with_axis("unbind", lambda T, x, a, b: [r * i for i, r in enumerate(x.unbind(a))][-1], least=1)
-with_axis("flip", lambda T, x, a, b: T.flip(x, (a,))); shaped("flip", lambda T, x: x.flip(0, -1), 2); shaped("fliplr", lambda T, x: T.fliplr(x), 2); shaped("flipud", lambda T, x: T.flipud(x), 1)
+with_axis("flip", lambda T, x, a, b: T.flip(x, (a,))); shaped("flip", lambda T, x: x.flip(0, -1), 2); shaped("flip", lambda T, x: T.flip(x, dims=[0]), 1); shaped("fliplr", lambda T, x: T.fliplr(x), 2); shaped("flipud", lambda T, x: T.flipud(x), 1)
 with_axis("roll", lambda T, x, a, b: T.roll(x, b, a)); shaped("roll", lambda T, x: x.roll(1)); shaped("roll", lambda T, x: T.roll(x, (1, -2), (0, 1)), 2)
 for k in (0, 1, 2, 3, -1): shaped("rot90", lambda T, x, k=k: T.rot90(x, k, (0, 1)), 2)
 shaped("repeat", lambda T, x: x.repeat(*([2] * x.ndim)), 1); shaped("repeat", lambda T, x: x.repeat(2, *([1] * x.ndim))); shaped("repeat", lambda T, x: x.repeat(0, 3), 1, 2)

@@ -106,7 +106,7 @@ def test_activation(module, options, function, arguments):
 def test_activation_at_special_values(module, options, function, arguments):
     x = np.array([0.0, -0.0, 1.0, -1.0, 0.5, -2.0, 3.0, -3.0, 6.0, 19.999, 20.0, 20.001, 1e3, -1e3])
     agree(lambda lib, t: getattr(lib.nn.functional, function)(t, **arguments), x, **LOOSE.get(function, {}))
-    x = np.array([[INF, 0.0, 1.0], [-INF, 0.0, 1.0], [NAN, 0.0, 1.0]])
+    x = np.array([[INF, 0.0, 1.0], [-INF, 0.0, 1.0], [NAN, 0.0, 1.0], [0.0, 1.0, 2.0]])
     agree_values(lambda lib, t: getattr(lib.nn.functional, function)(t, **arguments), x)
 
 def agree_values(fn, *arrays):

@@ -81,7 +81,7 @@ def seeded(seed, plain=True):
 # ---- beside PyTorch --------------------------------------------------------------------------------------------
 
 @each
-@settings(max_examples=12, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_like_pytorch(case, data):
     "Shapes, axes, broadcasting, empty and 0-dimensional, not contiguous: values and gradients to 1e-10, dtypes equal."
@@ -202,6 +202,36 @@ def test_every_public_function_is_in_the_list():
 def test_every_function_is_also_a_method_if_pytorch_has_one():
     names = [n for n in ops.__all__ if hasattr(torch.Tensor, n) and not hasattr(Tensor, n)]
     assert not names
+
+
+# ---- bad input -------------------------------------------------------------------------------------------------
+
+x34, ints = Tensor(np.ones((3, 4))), Tensor(np.array([0, 1]))
+BAD = [
+    (lambda: dlfs.mm(x34, ints), ValueError, r"mm: mat2 must have 2 axes, got \(2,\)"),
+    (lambda: dlfs.bmm(dlfs.zeros(2, 3, 4), dlfs.zeros(3, 4, 5)), ValueError, "batches of 2 and 3"),
+    (lambda: dlfs.dot(dlfs.zeros(2), dlfs.zeros(3)), ValueError, "lengths 2 and 3"),
+    (lambda: x34.split(0), RuntimeError, "split: pieces of length 0"), (lambda: x34.split([1, 1]), RuntimeError, r"\[1, 1\] do not add up"),
+    (lambda: x34.chunk(0), RuntimeError, "at least one piece"), (lambda: dlfs.zeros(()).split(1), ValueError, "scalar"),
+    (lambda: x34.topk(5), RuntimeError, "topk: k=5 is out of range for an axis of length 4"), (lambda: x34.kthvalue(0), RuntimeError, "kthvalue: k=0"),
+    (lambda: dlfs.max(dlfs.zeros(0, 3)), ValueError, "no entries"), (lambda: dlfs.zeros(0, 3).max(0), IndexError, "no entries along axis 0"),
+    (lambda: ints.std(), RuntimeError, "std: only of floating tensors, not int64"), (lambda: ints.norm(), RuntimeError, "norm: only of floating"),
+    (lambda: x34.cumsum(2), IndexError, "cumsum: dimension out of range"), (lambda: x34.sort(-3), IndexError, "sort: dimension out of range"),
+    (lambda: x34.scatter(1, dlfs.zeros(3, 4), x34), TypeError, "index must be an integer"), (lambda: x34.scatter(1, Tensor(np.full((3, 1), 4)), 1.), IndexError, "index 4 is out of bounds for axis 1 of length 4"),
+    (lambda: x34.scatter(1, Tensor(np.zeros((3, 2), int)), dlfs.zeros(3, 1, dtype=dlfs.float64)), ValueError, r"index \(3, 2\) is larger than src \(3, 1\)"),
+    (lambda: x34.index_select(0, Tensor(np.array([3]))), IndexError, "index 3 is out of bounds for axis 0 of length 3"), (lambda: x34.index_select(0, x34), TypeError, "integer"),
+    (lambda: x34.masked_fill(x34, 0.), TypeError, "mask must be a bool"), (lambda: x34.masked_select(ints), TypeError, "mask must be a bool"),
+    (lambda: x34.clamp(), ValueError, "min and max"), (lambda: x34.tril(9).narrow(1, 3, 2), ValueError, "narrow"), (lambda: x34.select(0, 3), IndexError, "select: index 3"),
+    (lambda: x34.repeat(2), ValueError, "repeat: 1 numbers"), (lambda: x34.unflatten(1, (3, -1)), ValueError, "do not fill axis 1"), (lambda: x34.diag_embed().diag(), ValueError, "vector or a matrix"),
+    (lambda: x34[0].tril(), ValueError, "at least two axes"), (lambda: x34.broadcast_to((3, 5)), ValueError, "does not broadcast"), (lambda: x34.sum_to_size(2), ValueError, "sum_to_size"),
+    (lambda: dlfs.cdist(x34, x34.T), ValueError, "different lengths"), (lambda: dlfs.tensordot(x34, x34, 1), ValueError, "do not match"), (lambda: dlfs.div(x34, 2, rounding_mode="up"), RuntimeError, "rounding_mode"),
+    (lambda: ints % 0, RuntimeError, "ZeroDivisionError"), (lambda: x34.max(1, depth=3), TypeError, "depth"), (lambda: dlfs.meshgrid(ints, indexing="ji"), RuntimeError, "'ij' or 'xy'"),
+    (lambda: dlfs.logaddexp(x34, ints), ValueError, "logaddexp: .* shapes do not broadcast"),
+]
+
+@pytest.mark.parametrize("call,error,words", BAD, ids=[str(i) for i in range(len(BAD))])
+def test_a_wrong_call_says_what_is_wrong(call, error, words):
+    with pytest.raises(error, match=words): call()
 
 
 # ---- errors planted in every rule ------------------------------------------------------------------------------

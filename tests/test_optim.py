@@ -161,6 +161,37 @@ def test_dtype_is_kept():
         for v in opt.state_dict()["state"].get(0, {}).values():
             if hasattr(v, "dtype") and getattr(v, "ndim", 0): assert v.dtype == dlfs.float32
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("name, options", RICH, ids=[n for n, _ in RICH])
+def test_large_parameters(name, options, threads, monkeypatch):
+    "More numbers than fit into a block, or into one thread's share; and a parameter and a gradient that lie oddly in memory."
+    monkeypatch.setenv("OMP_NUM_THREADS", str(threads))
+    monkeypatch.setattr(dlfs.optim._pool, "pid", None, raising=False)            # count the threads again
+    rng = np.random.default_rng(0)
+    big, odd = rng.normal(size=1_100_003 if threads > 1 else 70_001), rng.normal(size=(50, 70)).T
+    ends = []
+    for lib in LIBS:
+        ps = [lib.nn.Parameter(lib.from_numpy(big.copy())), lib.nn.Parameter(lib.from_numpy(odd.copy().T.copy().T))]
+        opt = getattr(lib.optim, name)(ps, **options)
+        for i in range(3):
+            opt.zero_grad()
+            for k, p in enumerate(ps): p.grad = lib.from_numpy(np.sin(np.arange(p.numel()) * (i + 1.0) + k).reshape(tuple(p.shape)[::-1]).T)
+            opt.step()
+        ends.append([array(p) for p in ps])
+    for a, b in zip(*ends): np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+def test_small_then_large():
+    "Scratch memory that was made for one dtype and size must serve the next."
+    for n, dtype in [(3, "float64"), (40_000, "float32"), (100_000, "float64"), (5, "float32")]:
+        ends = []
+        for lib in LIBS:
+            p = lib.nn.Parameter(lib.from_numpy(np.linspace(-1, 1, n).astype(dtype)))
+            opt = lib.optim.Adam([p], lr=0.1)
+            for _ in range(2): p.grad = lib.from_numpy(np.cos(np.arange(n)).astype(dtype)); opt.step()
+            ends.append(array(p))
+        assert ends[0].dtype == dtype
+        np.testing.assert_allclose(*ends, rtol=1e-5 if dtype == "float32" else 1e-9, atol=1e-6 if dtype == "float32" else 1e-12)
+
 BAD = [("SGD", dict(lr=-0.1)), ("SGD", dict(lr=0.1, momentum=-1)), ("SGD", dict(lr=0.1, weight_decay=-1)), ("SGD", dict(lr=0.1, nesterov=True)), ("SGD", dict(lr=0.1, momentum=0.9, dampening=0.1, nesterov=True)),
        ("Adam", dict(lr=-1)), ("Adam", dict(betas=(1.0, 0.9))), ("Adam", dict(betas=(0.9, -0.1))), ("Adam", dict(eps=-1)), ("Adam", dict(weight_decay=-1)),
        ("AdamW", dict(lr=-1)), ("AdamW", dict(betas=(0.9, 1.0))), ("RMSprop", dict(lr=-1)), ("RMSprop", dict(alpha=-1)), ("RMSprop", dict(momentum=-1)),
@@ -266,6 +297,51 @@ def test_reduce_on_plateau(options):
         paths.append(path)
     np.testing.assert_allclose(*paths, rtol=1e-12)
     assert paths[1][-1][0] < 0.1
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold_mode", ["rel", "abs"])
+def test_plateau_of_equals(mode, threshold_mode):
+    "Exactly the same again is no improvement, nor is exactly the threshold."
+    paths = []
+    for lib in LIBS:
+        opt = optimiser(lib); s = lib.optim.lr_scheduler.ReduceLROnPlateau(opt, mode=mode, threshold=0.25, threshold_mode=threshold_mode, patience=1)
+        path = []
+        for v in [1.0] * 6 + [0.75, 0.5, 0.25, 0.0, -0.25, -0.5] + [1.25, 1.5, 1.75] + [1.75] * 3: s.step(v); path.append(opt.param_groups[0]["lr"])
+        paths.append(path)
+    assert paths[0] == pytest.approx(paths[1], rel=1e-12)
+
+CLOSED = {"LambdaLR": lambda m, o, **k: m.LambdaLR(o, lambda e: 0.9 ** e, **k), "StepLR": lambda m, o, **k: m.StepLR(o, 7, 0.5, **k), "MultiStepLR": lambda m, o, **k: m.MultiStepLR(o, [5, 20], **k),
+          "ExponentialLR": lambda m, o, **k: m.ExponentialLR(o, 0.9, **k), "LinearLR": lambda m, o, **k: m.LinearLR(o, total_iters=20, **k), "CosineAnnealingLR": lambda m, o, **k: m.CosineAnnealingLR(o, 30, 0.001, **k)}
+@pytest.mark.parametrize("name", CLOSED)
+def test_schedule_set_to_an_epoch(name):
+    paths = []
+    for lib in LIBS:
+        opt = optimiser(lib); s = CLOSED[name](lib.optim.lr_scheduler, opt)
+        path = []
+        for e in (0, 3, 12, 5, 29, 1):
+            opt.step(); s.step(e); path.append([g["lr"] for g in opt.param_groups]); opt.step(); s.step(); path.append([g["lr"] for g in opt.param_groups])
+        paths.append(path)
+    np.testing.assert_allclose(*paths, rtol=1e-10)
+
+@pytest.mark.parametrize("name", CLOSED)
+@pytest.mark.parametrize("last", [0, 9])
+def test_schedule_resumed_by_last_epoch(name, last):
+    paths = []
+    for lib in LIBS:
+        opt = optimiser(lib)
+        for g in opt.param_groups: g["initial_lr"] = g["lr"]; g["lr"] *= 0.5
+        s = CLOSED[name](lib.optim.lr_scheduler, opt, last_epoch=last)
+        path = [list(s.get_last_lr())]
+        for _ in range(20): opt.step(); s.step(); path.append([g["lr"] for g in opt.param_groups])
+        paths.append(path)
+        with pytest.raises(KeyError): CLOSED[name](lib.optim.lr_scheduler, optimiser(lib), last_epoch=last)
+    np.testing.assert_allclose(*paths, rtol=1e-10)
+
+@pytest.mark.filterwarnings("default")
+def test_schedule_before_optimiser_warns():
+    for lib in LIBS:
+        opt = optimiser(lib); s = lib.optim.lr_scheduler.StepLR(opt, 5)
+        with pytest.warns(UserWarning, match="before"): s.step()
 
 def test_plateau_takes_tensors():
     opt = optimiser(dlfs); s = dlfs.optim.lr_scheduler.ReduceLROnPlateau(opt, patience=0)

@@ -127,7 +127,8 @@ def _class_targets(name, input, target, ignore_index):
     bad = ((t < 0) | (t >= classes)) & keep
     if bad.any():
         at = [int(i) for i in np.argwhere(to_device(bad, CPU))[0]]
-        raise TargetError(f"{name}: target {int(t[tuple(at)])} at position {at[0] if len(at) == 1 else tuple(at)} is not a class of {classes} (0..{classes - 1})")
+        place = at[0] if len(at) == 1 else tuple(at)
+        raise TargetError(f"{name}: target {int(t[tuple(at)])} at position {place} is not a class of {classes} (0..{classes - 1})")
     return keep
 
 def cross_entropy(
@@ -154,7 +155,8 @@ def cross_entropy(
     per_class = None if weight is None else weight.reshape([-1 if i == axis else 1 for i in range(input.ndim)])
     if is_float(target.dtype):
         _paired("cross_entropy", input, target)
-        if target.dtype != input.dtype: raise TypeError(f"cross_entropy: input is {input.dtype} and target {target.dtype}; did you mean target.to(input.dtype)?")
+        if target.dtype != input.dtype:
+            raise TypeError(f"cross_entropy: input is {input.dtype} and target {target.dtype}; did you mean target.to(input.dtype)?")
         if label_smoothing: target = target * (1 - label_smoothing) + label_smoothing / classes
         logp = log_softmax(input, axis) if per_class is None else log_softmax(input, axis) * per_class
         losses = -(logp * target).sum(axis)

@@ -219,14 +219,16 @@ def _free(module, name, kind):
 def register_parameter(self: Module, name, param):
     "Add a Parameter, or None for one that this instance does without (`bias=False`)."
     _free(self, name, "parameter")
-    if not (param is None or isinstance(param, Parameter)): raise TypeError(f"register_parameter: {name!r} is a {type(param).__name__}, wanted a Parameter or None")
+    if not (param is None or isinstance(param, Parameter)):
+        raise TypeError(f"register_parameter: {name!r} is a {type(param).__name__}, wanted a Parameter or None")
     self._parameters[name] = param
 
 @patch
 def register_buffer(self: Module, name, tensor, persistent=True):
     "Add a Tensor that is saved (if `persistent`) and moved with the module, but not trained."
     _free(self, name, "buffer")
-    if not (tensor is None or isinstance(tensor, Tensor)): raise TypeError(f"register_buffer: {name!r} is a {type(tensor).__name__}, wanted a Tensor or None")
+    if not (tensor is None or isinstance(tensor, Tensor)):
+        raise TypeError(f"register_buffer: {name!r} is a {type(tensor).__name__}, wanted a Tensor or None")
     self._buffers[name] = tensor
     (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
@@ -234,7 +236,8 @@ def register_buffer(self: Module, name, tensor, persistent=True):
 def add_module(self: Module, name, module):
     "Add a module under `name`, or None."
     _free(self, name, "module")
-    if not (module is None or isinstance(module, Module)): raise TypeError(f"add_module: {name!r} is a {type(module).__name__}, wanted a Module or None")
+    if not (module is None or isinstance(module, Module)):
+        raise TypeError(f"add_module: {name!r} is a {type(module).__name__}, wanted a Module or None")
     self._modules[name] = module
 
 Module.register_module = Module.add_module
@@ -311,7 +314,8 @@ class _List(Module):
 
     def extend(self, modules):
         "Add several; returns self."
-        if not hasattr(modules, "__iter__"): raise TypeError(f"{type(self).__name__}.extend: wanted an iterable of modules, not {type(modules).__name__}")
+        if not hasattr(modules, "__iter__"):
+            raise TypeError(f"{type(self).__name__}.extend: wanted an iterable of modules, not {type(modules).__name__}")
         for m in list(modules): self.append(m)
         return self
 
@@ -406,7 +410,9 @@ class ParameterList(Module):
     def __len__(self): return len(self._parameters)
     def __iter__(self): return iter(self._parameters.values())
     def __iadd__(self, values): return self.extend(values)
-    def extra_repr(self): return "\n".join(f"({k}): Parameter containing: [{p.dtype} of size {'x'.join(map(str, p.shape))}]" for k, p in self._parameters.items())
+    def extra_repr(self):
+        rows = ((k, p.dtype, "x".join(map(str, p.shape))) for k, p in self._parameters.items())
+        return "\n".join(f"({k}): Parameter containing: [{dtype} of size {size}]" for k, dtype, size in rows)
 
 class ParameterDict(Module):
     "A dictionary of Parameters that are found; plain Tensors become Parameters."
@@ -557,7 +563,8 @@ class CrossEntropyLoss(Module):
         self.ignore_index, self.label_smoothing = ignore_index, label_smoothing
         self.reduction = "none" if reduce is False else "sum" if size_average is False else reduction
     def forward(self, input, target):
-        return F.cross_entropy(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction, label_smoothing=self.label_smoothing)
+        return F.cross_entropy(input, target, self.weight, ignore_index=self.ignore_index, reduction=self.reduction,
+                               label_smoothing=self.label_smoothing)
 
 # %% ../../nbs/engine/09_modules.ipynb #c552b58c
 @patch
@@ -595,7 +602,8 @@ def load_state_dict(self: Module,
         a = raw(state_dict[name])
         if not is_array(a): errors.append(f"{name}: expected a Tensor or an array, got a {type(a).__name__}.")
         elif a.shape != t.a.shape:
-            errors.append(f"size mismatch for {name}: copying a param with shape {tuple(a.shape)} from checkpoint, the shape in current model is {tuple(t.shape)}.")
+            errors.append(f"size mismatch for {name}: copying a param with shape {tuple(a.shape)} from checkpoint, "
+                          f"the shape in current model is {tuple(t.shape)}.")
         elif a.dtype.kind not in "biufV": errors.append(f"{name}: cannot copy {a.dtype} into {t.dtype}.")
         else: copies.append((t, a))
     if errors: raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))

@@ -20,7 +20,10 @@ class Optimizer:
         defaults, # settings for groups that do not say otherwise
     ):
         self.defaults, self.state, self.param_groups, self._step_count = defaults, defaultdict(dict), [], 0
-        if isinstance(params, Tensor): raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
+        if isinstance(params, Tensor):
+            raise TypeError("params argument given to the optimizer should be an iterable of Tensors or dicts, but got a Tensor")
+        if isinstance(params, (set, frozenset)):
+            raise TypeError("optimizer parameters need to be organized in ordered collections: the order of a set changes between runs")
         groups = list(params)
         if not groups: raise ValueError("optimizer got an empty parameter list")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]: self.add_param_group(group)
@@ -29,7 +32,6 @@ class Optimizer:
         "One more group: a dict with `params` and any settings that differ from the defaults."
         if not isinstance(param_group, dict): raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
         group, params = {**self.defaults, **param_group}, param_group["params"]
-        if isinstance(params, set): raise TypeError("optimizer parameters need to be organized in ordered collections: the order of a set changes between runs")
         params = [params] if isinstance(params, Tensor) else list(params)
         if params and isinstance(params[0], tuple): group["param_names"], params = map(list, zip(*params))
         known = {id(p) for g in self.param_groups for p in g["params"]}
@@ -164,7 +166,8 @@ class SGD(Optimizer):
     def _check(self, group):
         super()._check(group)
         _in_range(group, "momentum", "momentum value", group["momentum"] >= 0)
-        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0): raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+        if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
+            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
     def _update(self, a, g, group, state):
         settings = {k: group[k] for k in ("momentum", "dampening", "weight_decay", "nesterov", "maximize")}

@@ -205,9 +205,11 @@ class OneCycleLR(LRScheduler):
         self.total_steps, self.anneal_strategy, self.cycle_momentum = total_steps, anneal_strategy, cycle_momentum
         up, last = pct_start * total_steps - 1, total_steps - 1  # the steps at which phases end; what rate and momentum run to
         self._phases = [(up, "initial_lr", "max_lr", "max_momentum", "base_momentum")]
-        if three_phase: self._phases += [(2 * up, "max_lr", "initial_lr", "base_momentum", "max_momentum"), (last, "initial_lr", "min_lr", "max_momentum", "max_momentum")]
+        if three_phase: self._phases += [(2 * up, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+                                         (last, "initial_lr", "min_lr", "max_momentum", "max_momentum")]
         else: self._phases += [(last, "max_lr", "min_lr", "base_momentum", "max_momentum")]
-        if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults): raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+        if cycle_momentum and not {"momentum", "betas"} & set(optimizer.defaults):
+            raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
         if last_epoch == -1:
             highs, lows = _per_group("max_momentum", optimizer, max_momentum), _per_group("base_momentum", optimizer, base_momentum)
             for group, top, high, low in zip(optimizer.param_groups, _per_group("max_lr", optimizer, max_lr), highs, lows):
