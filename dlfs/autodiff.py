@@ -105,6 +105,7 @@ class Plan:
         base, _, what = name.rpartition("_")
         if what == "shapes": return "tuple(x.shape for x in ins)"
         if base in arrays and what in ("shape", "dtype"): return f"ins[{arrays.index(base)}].{what}"
+        if base in arrays and what == "device": return f"device_of(ins[{arrays.index(base)}])"
         raise TypeError(f"{self.op.name}: a rule asks for {name!r}, which is no input, setting, or 'out'")
 
 # %% ../nbs/engine/08_autodiff.ipynb #0075e270
@@ -306,7 +307,9 @@ def propagate(
         node = heapq.heappop(heap)[1]
         g = pending.pop(node)
         if node.hooks: g = _run_hooks(node.hooks, g, create)
-        if wanted is not None and node in wanted: found[node] = g
+        if wanted is not None and node in wanted:
+            found[node] = g
+            if len(found) == len(wanted): break  # nothing that is left can add to any of them
         if node.plan is None:  # a Pick or a custom Function
             for edge, gi in node.saved.send(node, g, create, pending, keep):
                 if gi is not None and edge is not None: send(edge, gi, False)
@@ -472,7 +475,7 @@ def gradcheck(
             for (i, t), g in zip(wrt, gs): rows[i].append(np.zeros(t.a.size) if g is None else g.a.ravel().copy())
         for i, t in wrt:
             want = np.array(numeric[i][q]).reshape(t.a.size, o.a.size).T
-            got = np.array(rows[i]).reshape(-1, t.a.size) if rows[i] else np.zeros_like(want)
+            got = np.array(rows[i]).reshape(o.a.size, t.a.size) if rows[i] else np.zeros_like(want)
             if got.shape != want.shape or not np.allclose(got, want, rtol, atol, equal_nan=True):
                 if not raise_exception: return False
                 raise GradcheckError(f"gradcheck: output {q} with respect to input {i}:\nnumerical:\n{want}\nanalytical:\n{got}")

@@ -523,7 +523,7 @@ def trunc(x, /): "`x` without what is after the point."; return np.trunc(x) if i
 @elementwise
 def round(x, /, decimals=0): "The nearest number with that many decimals; halves go to the even neighbour."; return np.round(x, decimals) if is_float(x.dtype) else x.copy()
 @elementwise
-def sign(x, /): "-1, 0 or 1."; return np.sign(x) if x.dtype != bool_ else x.copy()
+def sign(x, /): "-1, 0 or 1; 0 for nan, as in PyTorch."; return np.nan_to_num(np.sign(x)) if x.dtype != bool_ else x.copy()
 for _f in (floor, ceil, trunc, round, sign): _f.vjp(x=_nothing)
 
 @_discrete

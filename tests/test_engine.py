@@ -342,6 +342,8 @@ def test_views_see_writes_and_writes_through_views_reach_the_base():
     for cut in (y.split(1), y.unbind(0), y.chunk(2)): cut[0].zero_(); assert not y.a[0].any(); y.add_(1)
     x = leaf(4); z = x * 1.; a, b = z.split(2); a.mul_(3); z.sum().backward()
     assert x.grad.a.tolist() == [3, 3, 1, 1]
+    x = leaf(4); z = x * 1.; a, b = z.split(2); r = z.unbind(0); z.mul_(x); (b.sum() + r[0]).backward()
+    np.testing.assert_allclose(x.grad.a, [2 * x.a[0], 0, 2 * x.a[2], 2 * x.a[3]])
 
 
 # ---- custom functions ------------------------------------------------------------------------------------------

@@ -139,6 +139,39 @@ def test_one_hot():
 def test_reduction():
     with raises(ValueError, "average", "mean"): F.l1_loss(half(2), half(2), reduction="average")
 
+ints = dlfs.tensor([1, 2, 3])
+REFUSED = [  # (what is called, the class of the error, words of its message)
+    (lambda: F.linear(x34, dlfs.ones(5, 4), dlfs.ones(4)), ValueError, ("linear", "bias", "(4,)", "(5,)")),
+    (lambda: F.linear(x34, dlfs.ones(5, 4).double()), (TypeError, RuntimeError), ("linear", "float32", "float64")),
+    (lambda: F.dropout(x34, -0.1), ValueError, ("dropout", "0 and 1", "-0.1")),
+    (lambda: F.mse_loss(half(3), [0.0, 1.0, 2.0]), TypeError, ("mse_loss", "target", "list")),
+    (lambda: F.cross_entropy(x34, [0, 1, 2]), TypeError, ("cross_entropy", "target", "list")),
+    (lambda: F.cross_entropy(dlfs.tensor([[1, 2]]), dlfs.tensor([0])), TypeError, ("cross_entropy", "input", "int64", "floating")),
+    (lambda: F.cross_entropy(dlfs.tensor(1.0), dlfs.tensor(0)), ValueError, ("cross_entropy", "axis of classes")),
+    (lambda: F.cross_entropy(x34, dlfs.tensor([0, 1, 2]), label_smoothing=1.5), ValueError, ("label_smoothing", "1.5")),
+    (lambda: F.cross_entropy(x34, x34.double()), TypeError, ("cross_entropy", "float32", "float64")),
+    (lambda: F.nll_loss(x34, [0, 1, 2]), TypeError, ("nll_loss", "target", "list")),
+    (lambda: F.nll_loss(dlfs.tensor([[1, 2]]), dlfs.tensor([0])), TypeError, ("nll_loss", "input", "int64", "floating")),
+    (lambda: F.nll_loss(dlfs.tensor(1.0), dlfs.tensor(0)), ValueError, ("nll_loss", "axis of classes")),
+    (lambda: F.nll_loss(x34, dlfs.tensor([0, 1])), ValueError, ("nll_loss", "(3, 4)", "(2,)", "wanted class numbers of shape (3,)")),
+    (lambda: F.l1_loss(ints, ints), TypeError, ("l1_loss", "input", "int64", "floating")),
+    (lambda: F.l1_loss(half(3), half(3) > 0), TypeError, ("l1_loss", "target", "bool")),
+    (lambda: F.smooth_l1_loss(half(3), half(3), beta=-1.0), ValueError, ("smooth_l1_loss", "beta", "-1")),
+    (lambda: F.multi_margin_loss(dlfs.ones(2, 3, 4), dlfs.zeros(2, 4).long()), ValueError, ("multi_margin_loss", "(2, 3, 4)")),
+    (lambda: F.multi_margin_loss(x34, dlfs.tensor([0, 1, 2]), p=3), ValueError, ("multi_margin_loss", "p", "3", "1 or 2")),
+    (lambda: F.multi_margin_loss(x34, dlfs.tensor([0, -100, 2])), (ValueError, IndexError), ("multi_margin_loss", "-100")),
+    (lambda: F.triplet_margin_loss(x34, x34, x34, margin=0.0), ValueError, ("triplet_margin_loss", "margin", "0", "positive")),
+    (lambda: F.one_hot(dlfs.zeros(0).long()), ValueError, ("one_hot", "num_classes")),
+    (lambda: F.gelu(x34, approximate="tan"), ValueError, ("gelu", "'tan'")),
+    (lambda: F.hardtanh(x34, 2.0, 1.0), ValueError, ("hardtanh", "2", "1")),
+    (lambda: F.prelu(x34, dlfs.ones(3)), ValueError, ("prelu", "3", "(3, 4)", "4")),
+    (lambda: F.softmax(x34), TypeError, ("softmax", "dim")),
+]
+@pytest.mark.parametrize("i", range(len(REFUSED)))
+def test_refused(i):
+    call, kind, parts = REFUSED[i]
+    with raises(kind, *parts): call()
+
 def test_bilinear():
     with raises(ValueError, "bilinear", "(2, 3)", "(2, 4)", "(5, 4, 3)"): F.bilinear(dlfs.ones(2, 3), dlfs.ones(2, 4), dlfs.ones(5, 4, 3))
 

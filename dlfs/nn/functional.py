@@ -14,7 +14,7 @@ from ..creation import *
 # %% ../../nbs/engine/09_modules.ipynb #698c7e41
 def _rows(a):
     "All leading axes as one, so that there is one big product."
-    return a if a.ndim == 2 else a.reshape(-1, a.shape[-1])
+    return a if a.ndim == 2 else a.reshape(math.prod(a.shape[:-1]), a.shape[-1])
 
 @operation
 def _linear(x, weight, bias, /):
