@@ -632,7 +632,6 @@ def to(self: Tensor, *args, dtype=None, device=None, non_blocking=False, copy=Fa
     for x in args:
         if isinstance(x, Tensor): dtype, device = x.dtype, x.device
         elif isinstance(x, (np.dtype, type)): dtype = x
-        elif isinstance(x, str) and x.partition(":")[0] not in ("cpu", "cuda"): dtype = as_dtype(x)
         elif isinstance(x, (str, _device)): device = x
         elif x is not None: raise TypeError(f"to: wanted a dtype, a device or a Tensor, got {x!r}")
     t = self

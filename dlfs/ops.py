@@ -41,14 +41,14 @@ neg.vjp(x=lambda g: -g)
 @elementwise(floats=True)
 def div(x, y, /):
     "Quotient: `x / y`; integers become the default float dtype first."
-    return x / y
+    with np.errstate(divide="ignore", invalid="ignore"): return x / y
 div.vjp(x=lambda g, y: g / y, y=lambda g, y, out: -g * out / y)
 
 # %% ../nbs/engine/08_autodiff.ipynb #7fbbf5bb
 @elementwise(floats=True)
 def exp(x, /):
     "e to the `x`."
-    return np.exp(x)
+    with np.errstate(over="ignore"): return np.exp(x)
 exp.vjp(x=lambda g, out: g * out)
 
 # %% ../nbs/engine/08_autodiff.ipynb #e6e65a6e

@@ -55,6 +55,8 @@ def _paired(name, input, target):
     "Refuse a target that would be broadcast against the input, or is no Tensor."
     for k, t in (("input", input), ("target", target)):
         if not isinstance(t, Tensor): raise TypeError(f"{name}: {k} is a {type(t).__name__}, wanted a Tensor")
+    if input.dtype.kind in "iub": raise TypeError(f"{name}: input has dtype {input.dtype}, wanted a floating one")
+    if input.dtype != target.dtype: raise TypeError(f"{name}: input has dtype {input.dtype} and target {target.dtype}; did you mean target.to(input.dtype)?")
     if input.shape != target.shape:
         hint = "; did you mean target.view_as(input)?" if input.a.size == target.a.size else ""
         raise ShapeError(f"{name}: input {tuple(input.shape)} and target {tuple(target.shape)}: shapes differ, and a loss never broadcasts{hint}")
@@ -301,7 +303,8 @@ def prelu(input, weight):
     n, channels = math.prod(weight.shape), input.shape[1] if input.ndim > 1 else 1
     if n not in (1, channels): raise ShapeError(f"prelu: {n} weights for {tuple(input.shape)}: give 1, or {channels}, one a channel")
     w = weight.reshape(-1, *[1] * (input.ndim - 2)) if n > 1 else weight.reshape(())
-    return where(raw(input) > 0, input, w * input)
+    kept = raw(input) > 0
+    return where(kept, input, w * where(kept, 0.0, input))  # the inner choice keeps an infinite input out of the weight's gradient
 
 # %% ../../nbs/appendix/92_layers.ipynb #ca36e5aa
 def _alike(name, **tensors):
