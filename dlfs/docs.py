@@ -72,7 +72,7 @@ def _page(source, facade=False):
     parts = []
     if facade or not (entries or added or constants):
         gathered = [n for n in tree.body if isinstance(n, ast.ImportFrom) and n.level]
-        parts += ["Gathers " + "; ".join(f"`{ast.unparse(n)}`" for n in gathered) + "."] * bool(gathered)
+        parts += ["Gathers " + "; ".join(f"`{ast.unparse(n)}`" for n in gathered) + "."] * (len(gathered) > 0)
     if constants: parts.append("Names: " + ", ".join(f"`{c}`" for c in dict.fromkeys(constants)) + ".")
     parts += entries.values()
     for cls, rows in added.items():
