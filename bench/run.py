@@ -4,11 +4,12 @@
 usage: python bench/run.py [--threads N] [--only NAME] [--quick]
 
 Prints a table of ratios (dlfs / PyTorch; below 1 dlfs is ahead) and writes bench/results/engine.json.
-Only ratios mean anything: the machine may be shared. Each row times several instances of each side, in
-turn, since where the allocator puts one instance's arrays can move its time by half; an instance's time is
-its best round, a side's time the median over its instances.
+Only ratios mean anything: the machine may be shared. The two sides are two processes that work in turn, so
+that the waiting threads of one do not slow the other. Each row times several instances of each side, since
+where the allocator puts one instance's arrays can move its time by half; an instance's time is its best,
+a side's time the median over its instances.
 """
-import argparse, json, math, os, platform, statistics, subprocess, sys, time
+import argparse, json, os, platform, statistics, subprocess, sys, time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -16,6 +17,7 @@ parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.R
 parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
 parser.add_argument("--only", help="run only the rows whose name contains this")
 parser.add_argument("--quick", action="store_true", help="fewer instances and rounds, and no file written")
+parser.add_argument("--serve", choices=("dlfs", "torch"), help=argparse.SUPPRESS)
 parser.add_argument("--memory-of", choices=("dlfs", "torch"), help=argparse.SUPPRESS)
 parser.add_argument("--batch", type=int, default=128, help=argparse.SUPPRESS)
 args = parser.parse_args()
@@ -24,10 +26,11 @@ sys.path.insert(0, str(ROOT))
 import numpy as np
 
 
-def libraries():
-    import torch, dlfs
+def library(name):
+    if name == "dlfs": import dlfs; return dlfs
+    import torch
     torch.set_num_threads(args.threads)
-    return {"dlfs": dlfs, "torch": torch}
+    return torch
 
 
 rng = np.random.default_rng(0)
@@ -71,9 +74,9 @@ def adamw(L):
     return import_module(L.__name__ + ".optim").AdamW([p]).step
 
 #        name                       make                          steps  instances  goal
-ROWS = [("add 64x64",               small(lambda x, y: x + y),      500, 5, 1.0),
-        ("multiply 64x64",          small(lambda x, y: x * y),      500, 5, 1.0),
-        ("matmul 64x64",            small(lambda x, y: x @ y),      500, 5, 1.0),
+ROWS = [("add 64x64",               small(lambda x, y: x + y),      200, 5, 1.0),
+        ("multiply 64x64",          small(lambda x, y: x * y),      200, 5, 1.0),
+        ("matmul 64x64",            small(lambda x, y: x @ y),      200, 5, 1.0),
         ("MLP training step",       mlp,                             30, 7, 1.2),
         ("cross-entropy 4096x1000", cross_entropy,                    2, 5, None),
         ("AdamW step, 10 M",        adamw,                            1, 3, 2.0)]
@@ -84,15 +87,47 @@ def timed(step, steps):
     for _ in range(steps): step()
     return (time.perf_counter() - t0) / steps
 
-def compare(make, steps, instances, rounds=9):
-    libs, best = libraries(), {"dlfs": [], "torch": []}
-    if args.quick: instances, rounds = min(instances, 2), 3
-    made = [(name, i, make(libs[name])) for i in range(instances) for name in ("dlfs", "torch")]
-    for name, _, step in made: step(); best[name].append(math.inf)
-    for _ in range(rounds):
-        for name, i, step in made: best[name][i] = min(best[name][i], timed(step, steps))
+class Side:
+    "A process with one of the two libraries, so that neither's waiting threads disturb the other; it works only when asked."
+    def __init__(self, name):
+        self.process = subprocess.Popen([sys.executable, __file__, "--threads", str(args.threads), "--serve", name],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def ask(self, *what):
+        print(*what, file=self.process.stdin, flush=True)
+        answer = self.process.stdout.readline()
+        if not answer: sys.exit("bench: a side has died; its message stands above")
+        return float(answer)
+    def close(self): self.process.stdin.close(); self.process.wait()
+
+def serve(side):
+    "Answer `row instance` with the seconds of a step, the best of those within a second, until the input ends."
+    L, steps = library(side), {}
+    for line in sys.stdin:
+        row, i = map(int, line.split())
+        _, make, n, _, _ = ROWS[row]
+        if (row, i) not in steps:
+            if i == 0: steps.clear()
+            steps[row, i] = make(L)
+            steps[row, i]()
+        best, until = float("inf"), time.perf_counter() + (0.2 if args.quick else 0.8)  # PyTorch's threads need hundreds of steps to settle
+        while time.perf_counter() < until: best = min(best, timed(steps[row, i], n))
+        print(best, flush=True)
+
+def compare(row, instances, rounds=3):
+    if args.quick: instances, rounds = min(instances, 2), 1
+    sides = {name: Side(name) for name in ("dlfs", "torch")}
+    best = {name: [min(ts) for ts in zip(*rows)] for name, rows in _turns(row, sides, instances, rounds).items()}
+    for side in sides.values(): side.close()
     mid = {name: statistics.median(ts) for name, ts in best.items()}
-    return mid["dlfs"] / mid["torch"], mid
+    return mid["dlfs"] / mid["torch"]
+
+def _turns(row, sides, instances, rounds):
+    times = {name: [] for name in sides}
+    for _ in range(rounds):
+        for name in sides: times[name].append([])
+        for i in range(instances):
+            for name, side in sides.items(): times[name][-1].append(side.ask(row, i))
+    return times
 
 # --- memory: a fresh process a side, so that one's allocator does not serve the other ---
 
@@ -102,7 +137,7 @@ def resident(field):
 
 def peak_of_mlp(side, batch):
     "Bytes by which the peak of three training steps exceeds what stood before the model was made."
-    L = libraries()[side]
+    L = library(side)
     warm = mlp(L, batch=2); warm()           # load the libraries' own pools and code first; kept, so that its memory is not reused
     before = resident("VmRSS")
     open("/proc/self/clear_refs", "w").write("5")  # start the high-water mark anew
@@ -126,6 +161,7 @@ def import_time():
 
 
 def main():
+    if args.serve: return serve(args.serve)
     if args.memory_of: return print(peak_of_mlp(args.memory_of, args.batch))
     try: import torch
     except ImportError: sys.exit("bench: PyTorch is not installed; `make test` installs the peers, then run `make bench` again")
@@ -134,8 +170,8 @@ def main():
         results.append(dict(name=name, ratio=round(ratio, 3), goal=goal, unit=unit))
         print(f"{name:34} {ratio:7.2f} {unit}   {'' if goal is None else f'goal {goal:.1f}: ' + ('reached' if ratio <= goal else 'missed')}", flush=True)
     print(f"dlfs / PyTorch {torch.__version__}, {args.threads} threads")
-    for name, make, steps, instances, goal in ROWS:
-        if args.only is None or args.only in name: report(name, compare(make, steps, instances)[0], goal)
+    for row, (name, _, _, instances, goal) in enumerate(ROWS):
+        if args.only is None or args.only in name: report(name, compare(row, instances), goal)
     if sys.platform == "linux":
         for batch in (128, 4096):
             name = f"peak memory, MLP step, batch {batch}"

@@ -251,12 +251,14 @@ class DataLoader:
         self.collate_fn = collate_fn or (default_collate if batch_size or batch_sampler is not None else _as_it_is)
         self._epoch, self._done, self._resume = None, 0, None # the epoch's order, batches delivered, a state to go on from
 
-    def __len__(self):
-        if self.batch_sampler is not None: return len(self.batch_sampler)
-        if not isinstance(self.dataset, IterableDataset): return len(self.sampler)
-        n = len(self.dataset) # which a stream may not have
-        if self.batch_size is None: return n
-        return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
+# %% ../nbs/engine/10_training.ipynb #e81a0c74
+@patch
+def __len__(self: DataLoader):
+    if self.batch_sampler is not None: return len(self.batch_sampler)
+    if not isinstance(self.dataset, IterableDataset): return len(self.sampler)
+    n = len(self.dataset) # which a stream may not have
+    if self.batch_size is None: return n
+    return n // self.batch_size if self.drop_last else -(-n // self.batch_size)
 
 def _as_it_is(sample): return as_tensor(sample) if isinstance(sample, np.ndarray) else sample
 

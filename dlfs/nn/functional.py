@@ -242,6 +242,7 @@ def _hardtanh_vjp(g, input, min_val, max_val):
     return where((x <= min_val) | (x >= max_val), g * 0, g)
 hardtanh.vjp(input=_hardtanh_vjp)
 
+# %% ../../nbs/engine/11_perceptrons.ipynb #05afb54a
 def relu6(input, inplace=False):
     "`min(max(0, x), 6)`: a ReLU that fits into a few bits. [Krizhevsky 2010]"
     return hardtanh(input, 0.0, 6.0)
@@ -256,6 +257,8 @@ def _hardswish_vjp(g, input):
     x = raw(input)
     return where(x <= -3, g * 0, where(x < 3, g * (input / 3 + 0.5), g))
 hardswish.vjp(input=_hardswish_vjp)
+
+# %% ../../nbs/engine/11_perceptrons.ipynb #135dc278
 def celu(input, alpha=1.0, inplace=False):
     "ELU with the exponent divided by `alpha`, so that the slopes meet for every `alpha`. [Barron 2017]"
     if not alpha > 0: raise ValueError(f"celu: alpha={alpha} is not positive")
@@ -267,13 +270,15 @@ def mish(input, inplace=False):
     "`x * tanh(softplus(x))`. [Misra 2020]"
     return input * tanh(softplus(input, 1.0, math.inf))
 
-# %% ../../nbs/engine/11_perceptrons.ipynb #05afb54a
+# %% ../../nbs/engine/11_perceptrons.ipynb #82602975
 def softsign(input):
     "`x / (1 + |x|)`: like tanh with long tails. [Bergstra et al. 2009]"
     return input / (1 + abs(input))
 def logsigmoid(input):
     "`log(sigmoid(x))` without forming the sigmoid."
     return -softplus(-input, 1.0, math.inf)
+
+# %% ../../nbs/engine/11_perceptrons.ipynb #064c42b3
 def tanhshrink(input):
     "`x - tanh(x)`."
     return input - tanh(input)
@@ -289,6 +294,8 @@ def hardshrink(input, lambd=0.5):
 def threshold(input, threshold, value, inplace=False):
     "`x` where `x > threshold`, else the constant `value`."
     return where(raw(input) <= threshold, value, input)
+
+# %% ../../nbs/engine/11_perceptrons.ipynb #57736a03
 def softmin(input, dim=None, _stacklevel=3, dtype=None):
     "Softmax of `-x`: the smallest entry gets the largest share."
     return softmax(-input, dim, dtype=dtype)
