@@ -133,6 +133,7 @@ def _class_targets(name, input, target, ignore_index):
         raise TargetError(f"{name}: target {int(t[tuple(at)])} at position {place} is not a class of {classes} (0..{classes - 1})")
     return keep
 
+# %% ../../nbs/engine/09_modules.ipynb #6afc16b8
 def cross_entropy(
     input,              # scores, (n, classes, ...) or (classes,)
     target,             # class numbers (n, ...), integers; or probabilities of the shape of `input`

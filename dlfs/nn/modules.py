@@ -335,6 +335,7 @@ class _List(Module):
     def __iadd__(self, other): return self.extend(other)
     def __add__(self, other): return self._sliced([(str(i), m) for i, m in enumerate([*self, *other])])
 
+# %% ../../nbs/engine/09_modules.ipynb #ad3ea662
 class Sequential(_List):
     "Modules one after the other. `Sequential(a, b)`, or with an OrderedDict of names."
     def __init__(self, *args):
@@ -348,6 +349,7 @@ class Sequential(_List):
         for module in self._modules.values(): input = module(input)
         return input
 
+# %% ../../nbs/engine/09_modules.ipynb #bac6985b
 class ModuleList(_List):
     "A list of modules whose parameters are found. It has no `forward`: you say in which order they run."
     def __init__(self, modules=None):
@@ -388,6 +390,7 @@ class ModuleDict(Module):
 
 def _as_parameter(value): return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
+# %% ../../nbs/engine/09_modules.ipynb #5853008a
 class ParameterList(Module):
     "A list of Parameters that are found; plain Tensors become Parameters."
     def __init__(self, values=None):
@@ -414,6 +417,7 @@ class ParameterList(Module):
         rows = ((k, p.dtype, "x".join(map(str, p.shape))) for k, p in self._parameters.items())
         return "\n".join(f"({k}): Parameter containing: [{dtype} of size {size}]" for k, dtype, size in rows)
 
+# %% ../../nbs/engine/09_modules.ipynb #647fbe94
 class ParameterDict(Module):
     "A dictionary of Parameters that are found; plain Tensors become Parameters."
     def __init__(self, parameters=None):

@@ -96,6 +96,7 @@ class ExponentialLR(LRScheduler):
     def shape(self, t): return self.gamma ** t
     def get_lr(self): return [g["lr"] * (1 if self._resumed or not self.last_epoch else self.gamma) for g in self.optimizer.param_groups]
 
+# %% ../../nbs/engine/09_modules.ipynb #94b77518
 class ConstantLR(LRScheduler):
     "Times `factor` for the first `total_iters` steps."
     def __init__(self, optimizer, factor=1.0 / 3, total_iters=5, last_epoch=-1):
@@ -122,6 +123,7 @@ class CosineAnnealingLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
     def shape(self, t): return (1 + math.cos(math.pi * t / self.T_max)) / 2
 
+# %% ../../nbs/engine/09_modules.ipynb #d5ef0d4f
 class LambdaLR(LRScheduler):
     "The base rate times `lr_lambda(step)`; one function, or a list with one a group. Does not compose with others."
     def __init__(self, optimizer, lr_lambda, last_epoch=-1):
@@ -237,6 +239,7 @@ class OneCycleLR(LRScheduler):
 
     def _restarted(self): return self.get_lr()
 
+# %% ../../nbs/engine/09_modules.ipynb #73c69dc9
 class ReduceLROnPlateau(LRScheduler):
     "Times `factor` when the metric given to `step` has not improved for more than `patience` steps."
     def __init__(self, optimizer, mode="min", factor=0.1, patience=10, threshold=1e-4, threshold_mode="rel", cooldown=0, min_lr=0, eps=1e-8):
