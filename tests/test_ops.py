@@ -21,11 +21,12 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # PyTorch's about variances o
 class Ours:
     "dlfs, and the operations that have no public name."
     cast, move = staticmethod(OPS["cast"]), staticmethod(OPS["move"])
-    bce = staticmethod(OPS["bce"])
+    bce, masked = staticmethod(OPS["bce"]), staticmethod(OPS["masked"])
     def __getattr__(self, name): return getattr(dlfs, name)
 class Theirs:
     cast, move = staticmethod(lambda x, d: x * 1), staticmethod(lambda x, d: x.cpu())
     bce = staticmethod(lambda x, y: torch.nn.functional.binary_cross_entropy(*torch.broadcast_tensors(x, y), reduction="none"))
+    masked = staticmethod(lambda x, mask: torch.where(torch.as_tensor(mask), x, torch.zeros((), dtype=x.dtype)))
     def __getattr__(self, name): return getattr(torch, name)
 OURS, THEIRS = Ours(), Theirs()
 each = pytest.mark.parametrize("case", CASES, ids=str)
