@@ -132,7 +132,7 @@ relu.vjp(x=lambda g, out: _masked(g, ~(raw(out) <= 0)))
 # %% ../nbs/engine/08_autodiff.ipynb #4a0c9cf2
 @operation
 def _masked(x, /, mask):
-    "`x` where `mask`, else 0: a product, twelve times as fast as `where`, unless there is an infinity that a zero would turn into nan."
+    "`x` where `mask`, else 0: a product, which is faster than `where`, unless there is an infinity that a zero would turn into nan."
     with np.errstate(over="ignore", invalid="ignore"):
         return x * mask if np.isfinite(x.sum()) else np.where(mask, x, x.dtype.type(0))
 _masked.vjp(x=lambda g, mask: _masked(g, mask))
