@@ -8,6 +8,7 @@ PACKAGE = ROOT / "dlfs"
 
 # Ground floor first. A module may import from the modules above it in this list, never from those below it.
 FLOORS = """
+    numerics
     array
     autodiff
     ops
@@ -17,7 +18,7 @@ FLOORS = """
     nn
     optim.lr_scheduler optim
     autograd.functional autograd
-    data datasets
+    data datasets linear
     utils.checkpoint utils.data utils
     viz
     train
