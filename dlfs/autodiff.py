@@ -464,7 +464,8 @@ def gradcheck(
     numeric = {}
     for i, t in wrt:
         kept = t.a.copy()
-        numeric[i] = numerics.jacobian_fd(lambda a: at(t, a), kept, eps).reshape(-1, kept.size)
+        J = numerics.jacobian_fd(lambda a: at(t, a), kept, eps)
+        numeric[i] = J.reshape(len(J), kept.size)
         t.a[...] = kept
     outs = outputs()
     ends = np.cumsum([o.a.size for o in outs])
