@@ -18,7 +18,7 @@ def jacobian_fd(
     for i in np.ndindex(x.shape):
         up, down = x.copy(), x.copy()
         up[i] += h; down[i] -= h
-        columns.append((np.asarray(f(up), np.float64) - np.asarray(f(down), np.float64)) / (2 * h))
+        columns.append((np.array(f(up), np.float64) - np.array(f(down), np.float64)) / (2 * h))  # copies: f may reuse its output
     if not columns: return np.zeros(np.shape(f(x)) + x.shape)
     return np.stack(columns, axis=-1).reshape(columns[0].shape + x.shape)
 
