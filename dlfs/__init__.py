@@ -10,7 +10,7 @@ from .array import *
 from .autodiff import *
 from .ops import *
 from .creation import *
-from . import autograd, nn, optim, utils
+from . import autograd, kernels, nn, optim, utils
 
 __version__ = '0.1.0'
 

@@ -10,6 +10,7 @@ PACKAGE = ROOT / "dlfs"
 FLOORS = """
     numerics
     array
+    kernels kernels.c
     autodiff
     ops
     creation
@@ -41,7 +42,7 @@ def modules():
 
 def imported(name, source, known):
     "The modules of dlfs which a module imports, anywhere in its source, also inside functions."
-    package = name.split(".") if name in ("nn", "optim", "autograd", "utils") else name.split(".")[:-1]
+    package = name.split(".") if name in ("nn", "optim", "autograd", "utils", "kernels") else name.split(".")[:-1]
     if name == "__init__": package = []
     found = set()
     for node in ast.walk(ast.parse(source)):
