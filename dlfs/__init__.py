@@ -18,7 +18,7 @@ __version__ = '0.1.0'
 float, int, bool = float32, int32, bool_
 
 # %% ../nbs/appendix/93_plumbing.ipynb #67bb5958
-_on_demand = ("data", "datasets", "docs", "exercises", "train", "viz")
+_on_demand = ("data", "datasets", "docs", "exercises", "linear", "train", "viz")
 
 def __getattr__(name):
     if name in _on_demand: return import_module("dlfs." + name)

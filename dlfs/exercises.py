@@ -82,7 +82,7 @@ def solution(
     assert why is not None, f"{name}: the checker accepts the wrong answer"
     print(f"✓ {name}. A wrong answer is told: {why}")
 
-# %% ../nbs/appendix/94_solutions.ipynb #3a9339eb
+# %% ../nbs/appendix/94_solutions_engine.ipynb #3a9339eb
 @checker("logistic_grad")
 def _(answer):
     loss = lambda w, b, x, s: np.logaddexp(0, -s * (w * x + b))
@@ -97,7 +97,7 @@ def _(answer):
             dw, db = answer(z, 0.0, 1.0, s)
             assert np.isclose(db, want, atol=1e-9), f"with a score of {z} and s={s} the slope is {want}, yours is {db}: does an exponential overflow?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #03c6a160
+# %% ../nbs/appendix/94_solutions_engine.ipynb #03c6a160
 @checker("five_point")
 def _(answer):
     points = []
@@ -109,7 +109,7 @@ def _(answer):
     e1, e2 = (abs(answer(np.exp, 0.3, h) - np.exp(0.3)) for h in (0.1, 0.05))
     assert 12 < e1 / e2 < 20, f"halving h should divide the error by 16; yours went from {e1:.1e} to {e2:.1e}"
 
-# %% ../nbs/appendix/94_solutions.ipynb #a4fa28e1
+# %% ../nbs/appendix/94_solutions_engine.ipynb #a4fa28e1
 @checker("product_grad")
 def _(answer):
     class Counted:
@@ -126,7 +126,7 @@ def _(answer):
     n = 200; Counted.n = 0; answer([Counted(1.0)] * n)
     assert Counted.n < 3 * n, f"{n} factors cost you {Counted.n} multiplications; fewer than {3 * n} suffice if partial products are kept"
 
-# %% ../nbs/appendix/94_solutions.ipynb #35df51ae
+# %% ../nbs/appendix/94_solutions_engine.ipynb #35df51ae
 @checker("taylor")
 def _(answer):
     def coefficients(t): return np.array([t.c0, t.c1, t.c2], float)
@@ -137,7 +137,7 @@ def _(answer):
         got = coefficients(f(x))
         assert np.allclose(got, want), f"{name} at x = 2 + ε is {want} in (c0, c1, c2), yours is {tuple(map(float, got))}"
 
-# %% ../nbs/appendix/94_solutions.ipynb #75bc9d6e
+# %% ../nbs/appendix/94_solutions_engine.ipynb #75bc9d6e
 @checker("cheapest")
 def _(answer):
     from functools import lru_cache
@@ -152,7 +152,7 @@ def _(answer):
         dims = tuple(int(v) for v in rng.integers(1, 9, size=rng.integers(2, 9)))
         assert answer(dims) == reference(dims), f"{dims} can be done with {reference(dims):,} multiplications, you say {answer(dims):,}: is every place for the last product tried, also in the middle?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #93ad9f49
+# %% ../nbs/appendix/94_solutions_engine.ipynb #93ad9f49
 @checker("derivative")
 def _(answer):
     cases = [("x*x at 3", lambda d: d(lambda x: x * x, 3.0), 6.0),
@@ -168,7 +168,7 @@ def _(answer):
         assert isinstance(got, (int, float)) or np.ndim(got) == 0 and not hasattr(got, "dot"), f"{name}: a plain number is wanted, you return a {type(got).__name__}"
         assert np.isclose(float(got), want), f"{name}: {want}, yours is {got}"
 
-# %% ../nbs/appendix/94_solutions.ipynb #7589cb2a
+# %% ../nbs/appendix/94_solutions_engine.ipynb #7589cb2a
 @checker("hvp")
 def _(answer):
     rng = np.random.default_rng(0)
@@ -180,7 +180,7 @@ def _(answer):
         got, want = np.array(answer(f, x, v), float), np.array(H(x)) @ v
         assert np.allclose(got, want, rtol=1e-9, atol=1e-9), f"for {name} at {np.round(x, 3)} along {np.round(v, 3)} the product Hv is {want.round(4)}, yours is {got.round(4)}"
 
-# %% ../nbs/appendix/94_solutions.ipynb #0a9378b7
+# %% ../nbs/appendix/94_solutions_engine.ipynb #0a9378b7
 @checker("rsqrt_rule")
 def _(answer):
     from dlfs.autodiff import Tensor, elementwise, gradgradcheck, OPS
@@ -203,7 +203,7 @@ def _(answer):
         assert again, "first derivatives are right, second ones are wrong: does the rule work on Tensors with operators alone?"
     finally: OPS.clear(); OPS.update(before)
 
-# %% ../nbs/appendix/94_solutions.ipynb #edf444e0
+# %% ../nbs/appendix/94_solutions_engine.ipynb #edf444e0
 @checker("cumsum_vjp")
 def _(answer):
     import tracemalloc
@@ -226,7 +226,7 @@ def _(answer):
     finally: tracemalloc.stop()
     assert peak < n * n, f"for {n} entries the rule allocated {peak // 1000:,} kB: there is no need to form a matrix of n × n numbers"
 
-# %% ../nbs/appendix/94_solutions.ipynb #036e93d0
+# %% ../nbs/appendix/94_solutions_engine.ipynb #036e93d0
 @checker("layernorm_vjp")
 def _(answer):
     norm = lambda x, eps: (x - x.mean()) / np.sqrt(x.var() + eps)
@@ -242,7 +242,7 @@ def _(answer):
         assert not held, f"on {where} your gradient holds the standard deviation constant; it too depends on x"
         assert np.allclose(got, want, rtol=1e-4, atol=1e-6), f"on {where} central differences give {want.round(4)[:4].tolist()}…, yours is {got.round(4)[:4].tolist()}…. (The variance is divided by n, and ε is inside the root.)"
 
-# %% ../nbs/appendix/94_solutions.ipynb #39d802cb
+# %% ../nbs/appendix/94_solutions_engine.ipynb #39d802cb
 @checker("engine_hvp")
 def _(answer):
     from dlfs.autodiff import Tensor, raw
@@ -267,7 +267,7 @@ def _(answer):
     except RuntimeError as e: raise AssertionError(f"f = Σ cx has a gradient that does not depend on x, so Hv = 0; yours raises: {e}") from None
     assert got is not None and np.array_equal(got, np.zeros(4)), "f = Σ cx is linear: its Hessian is zero, and Hv is a vector of zeros"
 
-# %% ../nbs/appendix/94_solutions.ipynb #8a7638ff
+# %% ../nbs/appendix/94_solutions_engine.ipynb #8a7638ff
 @checker("too_early")
 def _(answer):
     from dlfs.autodiff import Node, Tensor, grad, source, unbroadcast
@@ -293,7 +293,7 @@ def _(answer):
         early += any(not np.allclose(breadth_first(y, x, turn), right.a) for turn in (1, -1))
     assert early, "breadth-first gets the right gradient here. It serves a node too early only if a shorter path from the loss arrives at it before a longer one, and if the node (not a leaf) has something to pass on"
 
-# %% ../nbs/appendix/94_solutions.ipynb #d313141c
+# %% ../nbs/appendix/94_solutions_engine.ipynb #d313141c
 @checker("tensor_jvp")
 def _(answer):
     from dlfs.autodiff import Tensor, raw
@@ -314,7 +314,7 @@ def _(answer):
         assert got.shape == want.shape, f"{name}: the tangent has the shape of f(x), {want.shape}; yours has {got.shape}"
         assert np.allclose(got, want, rtol=1e-5, atol=1e-7), f"{name}: along t the result changes by {want.ravel()[:3].round(4).tolist()}… by central differences, yours says {got.ravel()[:3].round(4).tolist()}…. Does each factor's change count, on its own side?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #1fe2eab2
+# %% ../nbs/appendix/94_solutions_engine.ipynb #1fe2eab2
 @checker("gain")
 def _(answer):
     import numpy as np
@@ -324,7 +324,7 @@ def _(answer):
         assert abs(got - want) < 2e-3 * want, (f"for {name} the gain is {want:.4f}, and yours is {got:.4f}. The next layer squares what it gets: "
                                               f"it is the mean of f(z)², for standard normal z, that must become one.")
 
-# %% ../nbs/appendix/94_solutions.ipynb #37fe15eb
+# %% ../nbs/appendix/94_solutions_engine.ipynb #37fe15eb
 @checker("sign_sgd")
 def _(answer):
     import numpy as np
@@ -345,7 +345,7 @@ def _(answer):
     p.grad = Tensor(np.ones((2, 2))); opt.step()
     assert np.allclose(p.detach().numpy(), [[-0.1, 1.1], [2.0, 2.9]]), "the rate must be read from the parameter group at every step: a schedule changes it there"
 
-# %% ../nbs/appendix/94_solutions.ipynb #fd9aa3da
+# %% ../nbs/appendix/94_solutions_engine.ipynb #fd9aa3da
 @checker("tied")
 def _(answer):
     import numpy as np
@@ -367,7 +367,7 @@ def _(answer):
     assert abs(out[:, 1:] - out[:1, 1:]).max() < 1e-6, "with a weight that is zero but for one entry, the output must not depend on the other inputs: does the decoder read the same matrix?"
     assert len(set(out[:, 0].round(5).tolist())) == 4, "a change of the shared weight did not reach the decoder: it must transpose the encoder's weight anew at each call"
 
-# %% ../nbs/appendix/94_solutions.ipynb #07a46edc
+# %% ../nbs/appendix/94_solutions_engine.ipynb #07a46edc
 @checker("warm_restarts")
 def _(answer):
     import numpy as np
@@ -381,7 +381,7 @@ def _(answer):
             assert abs(got - want[t]) < 1e-9, (f"T0 = {T0}, mult = {mult}: at step {t} the factor is {want[t]:.4f}, and yours is {got:.4f}. "
                                               f"Every period begins at 1 and is {mult} times as long as the one before.")
 
-# %% ../nbs/appendix/94_solutions.ipynb #6812c21c
+# %% ../nbs/appendix/94_solutions_engine.ipynb #6812c21c
 @checker("amsgrad")
 def _(answer):
     plain, ams = float(answer(False)), float(answer(True))
@@ -389,7 +389,7 @@ def _(answer):
     assert ams < -0.9, f"with amsgrad the end is near the best point, -1; yours is {ams:.3f}. Is the gradient 3 at every third step and -1 otherwise, and are there some thousand steps?"
     assert plain > 0.9, f"plain Adam ends at the worst point, +1; yours is at {plain:.3f}. Are the betas (0.0, 0.1), and does amsgrad=False reach the optimizer?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #ef69e70e
+# %% ../nbs/appendix/94_solutions_engine.ipynb #ef69e70e
 @checker("batches")
 def _(answer):
     from dlfs.data import DataLoader
@@ -401,7 +401,7 @@ def _(answer):
                 assert tuple(mine) == want, (f"{n} samples in batches of {size}, drop_last={drop}: the loader gives {want[0]} batches, the last of size {want[1]}; "
                                              f"yours says {mine}. What if nothing is left over, and what if there is no batch at all?")
 
-# %% ../nbs/appendix/94_solutions.ipynb #4b52009b
+# %% ../nbs/appendix/94_solutions_engine.ipynb #4b52009b
 @checker("leaks")
 def _(answer):
     import numpy as np, time
@@ -417,7 +417,7 @@ def _(answer):
     assert sorted(got) == [0, 1, 2], "20,003 test images, of which the first three leak: these were not the ones found"
     assert time.perf_counter() - t < 20, "20,000 × 20,000 comparisons are too many: look each test image up instead"
 
-# %% ../nbs/appendix/94_solutions.ipynb #e729496d
+# %% ../nbs/appendix/94_solutions_engine.ipynb #e729496d
 @checker("fisher_yates")
 def _(answer):
     from fractions import Fraction
@@ -444,7 +444,7 @@ def _(answer):
     worst = max(chance, key=lambda o: abs(chance[o] - Fraction(1, 24)))
     assert chance[worst] == Fraction(1, 24), f"the order {worst} comes with probability {chance[worst]}, not 1/24: are all cards still eligible that should be, and no others?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #a10dfc07
+# %% ../nbs/appendix/94_solutions_engine.ipynb #a10dfc07
 @checker("shift_of")
 def _(answer):
     import numpy as np
@@ -458,7 +458,7 @@ def _(answer):
         same = (p == q).all(-1).mean()
         assert same < 0.16, f"neighbouring {name} have the same shift {same:.0%} of the time, in place of 11 %: they are not unrelated"
 
-# %% ../nbs/appendix/94_solutions.ipynb #ae98318b
+# %% ../nbs/appendix/94_solutions_engine.ipynb #ae98318b
 @checker("average")
 def _(answer):
     import os, tempfile
@@ -488,7 +488,7 @@ def _(answer):
         c, t = make(); t.fit(1); t.save(os.path.join(d, "c"))
         c, t = make(); t.load(os.path.join(d, "c")); t.fit(2); close(c, 8, "saved after four steps, loaded, and four steps more")
 
-# %% ../nbs/appendix/94_solutions.ipynb #b5c4e420
+# %% ../nbs/appendix/94_solutions_engine.ipynb #b5c4e420
 @checker("f1")
 def _(answer):
     import numpy as np
@@ -501,7 +501,7 @@ def _(answer):
                                                 "Add the counts up over all batches, and divide once")
     assert np.isclose(answer([(np.array([1, 0]), np.array([1, 0])), (np.array([0, 0]), np.array([0, 0]))]), 1), "a batch without positives must not spoil the others"
 
-# %% ../nbs/appendix/94_solutions.ipynb #4131dac7
+# %% ../nbs/appendix/94_solutions_engine.ipynb #4131dac7
 @checker("parity")
 def _(answer):
     for n in (1, 2, 3, 6):
@@ -513,7 +513,7 @@ def _(answer):
         for row, got in zip(x, z):
             assert abs(got - row.sum() % 2) < 1e-6, f"on {row.tolist()}, with {row.sum()} switches on, the network says {got:g}; what should the slope do after {max(row.sum() - 1, 0)}?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #6c66334d
+# %% ../nbs/appendix/94_solutions_engine.ipynb #6c66334d
 @checker("collapse")
 def _(answer):
     import dlfs
@@ -530,7 +530,7 @@ def _(answer):
         assert np.allclose(got - got[:1], (y.detach().numpy() - y.detach().numpy()[:1]), atol=1e-5), "the weight is not the product of the layers' weights in the right order: the last layer's stands on the left"
         assert np.allclose(got, y.detach().numpy(), atol=1e-5), "the weight is right, the bias is not: a layer also multiplies the biases of those below it"
 
-# %% ../nbs/appendix/94_solutions.ipynb #67b8fc00
+# %% ../nbs/appendix/94_solutions_engine.ipynb #67b8fc00
 @checker("swish")
 def _(answer):
     import dlfs
@@ -550,7 +550,7 @@ def _(answer):
     assert holds(gradcheck, x, beta), "with both inputs requiring a gradient, something is wrong (is each rule named after its input?)"
     assert holds(gradgradcheck, x, beta), "the second derivatives are wrong: write the rules with dlfs operations, not with NumPy's functions"
 
-# %% ../nbs/appendix/94_solutions.ipynb #85b345df
+# %% ../nbs/appendix/94_solutions_engine.ipynb #85b345df
 @checker("cheap_bell")
 def _(answer):
     import math
@@ -565,7 +565,7 @@ def _(answer):
     less, more = worst(k - 2e-3), worst(k + 2e-3)
     assert min(less, more) >= worst(k), f"at k = {k:.4g} the largest error is {worst(k):.5f}, and it still falls if k is made {'larger' if more < less else 'smaller'}"
 
-# %% ../nbs/appendix/94_solutions.ipynb #e5c38fb8
+# %% ../nbs/appendix/94_solutions_engine.ipynb #e5c38fb8
 @checker("smoothing_margin")
 def _(answer):
     for eps, c in ((0.1, 10), (0.2, 3), (0.01, 1000)):
@@ -574,7 +574,7 @@ def _(answer):
         assert np.isfinite(got), f"margin({eps}, {c}) is {got}"
         assert abs(got - gap) < 1e-9 * abs(gap), f"margin({eps}, {c}) is {got:.6g}; is ε shared among all {c} classes, the right one included?"
 
-# %% ../nbs/appendix/94_solutions.ipynb #78788296
+# %% ../nbs/appendix/94_solutions_engine.ipynb #78788296
 @checker("spread_init")
 def _(answer):
     for lo, hi, n in ((-1.0, 1.0, 400), (2.0, 5.0, 1000)):

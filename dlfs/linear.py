@@ -7,16 +7,18 @@ __all__ = ['least_squares', 'ridge', 'softmax_regression']
 import numpy as np
 from .numerics import *
 
-# %% ../nbs/math/06_linear_models.ipynb #9224d033
+# %% ../nbs/math/06_linear_models.ipynb #fea2cd8a
 def _table(name, X, y):
     "The data of a fit as float64 arrays, refused where it is none."
     X, y = np.asarray(X, np.float64), np.asarray(y)
     if X.ndim != 2: raise ValueError(f"{name}: X is a table, (examples, features); got shape {X.shape}")
     if not len(X): raise ValueError(f"{name}: there are no examples")
     if len(X) != len(y) or y.ndim != 1: raise ValueError(f"{name}: one target for each of the {len(X)} rows of X, in a vector; got shape {y.shape}")
+    if y.dtype.kind not in "biuf": raise ValueError(f"{name}: y holds numbers, not {y.dtype}")
     if not (np.isfinite(X).all() and np.isfinite(y).all()): raise ValueError(f"{name}: X or y holds nan or infinity")
     return X, y
 
+# %% ../nbs/math/06_linear_models.ipynb #1de49517
 def least_squares(
     X,  # (n, d) features
     y,  # (n,) targets
@@ -24,12 +26,15 @@ def least_squares(
     "The line, plane or hyperplane with the smallest sum of squared errors, by QR."
     X, y = _table("least_squares", X, y)
     A = np.column_stack([X, np.ones(len(X))])
-    Q, R = np.linalg.qr(A)
-    if len(A) < A.shape[1] or np.linalg.matrix_rank(R) < A.shape[1]:
-        raise np.linalg.LinAlgError(f"least_squares: {len(A)} examples of rank {np.linalg.matrix_rank(A)} do not determine {A.shape[1]} coefficients (bias included); use ridge")
-    w = np.linalg.solve(R, Q.T @ y)
+    scale = np.linalg.norm(A, axis=0); scale[scale == 0] = 1
+    Q, R = np.linalg.qr(A / scale)
+    rank = np.linalg.matrix_rank(R)
+    if rank < A.shape[1]:
+        raise np.linalg.LinAlgError(f"least_squares: {len(A)} examples of rank {rank} do not determine {A.shape[1]} coefficients (bias included); use ridge")
+    w = np.linalg.solve(R, Q.T @ y) / scale
     return w[:-1], w[-1]
 
+# %% ../nbs/math/06_linear_models.ipynb #4e536072
 def ridge(
     X,    # (n, d) features
     y,    # (n,) targets
@@ -43,24 +48,34 @@ def ridge(
     w = np.linalg.solve(L.T, np.linalg.solve(L, (X - x0).T @ (y - y0)))
     return w, y0 - x0 @ w
 
-# %% ../nbs/math/06_linear_models.ipynb #5a83ee8c
+# %% ../nbs/math/06_linear_models.ipynb #1c49d7ea
 def softmax_regression(
     X,           # (n, d) features, best of similar scale
     y,           # (n,) classes 0 .. c-1
     l2=1e-3,     # λ: what a unit of squared weight costs, on the scale of the *mean* loss, as ½λ‖W‖²
-    steps=1000,  # at the most, of accelerated gradient descent
+    steps=1000,  # at the most, of accelerated gradient descent; a warning if they do not suffice
     tol=1e-5,    # stop where no entry of the gradient is larger
 ):               # W (c, d) and b (c,), as in `nn.Linear`: the scores are X @ W.T + b
     "A linear classifier: softmax, cross-entropy, and Nesterov's descent with the step that the curvature allows."
     X, y = _table("softmax_regression", X, y)
     if y.dtype.kind not in "iu" or y.min() < 0: raise ValueError("softmax_regression: y holds the classes as whole numbers from 0 on")
-    A, onehot = np.column_stack([X, np.ones(len(X))]), np.eye(y.max() + 1)[y]
+    if y.min() == y.max(): raise ValueError(f"softmax_regression: every example is of class {y[0]}; there is nothing to tell apart")
+    if not l2 >= 0: raise ValueError(f"softmax_regression: l2 is not negative, got {l2}")
+    x0 = X.mean(0)
+    A, onehot = np.column_stack([X - x0, np.ones(len(X))]), np.eye(y.max() + 1)[y]
     penalty = np.append(np.full(X.shape[1], float(l2)), 0.0)
     lr = 1 / (0.5 * np.linalg.norm(A, 2) ** 2 / len(A) + l2)
-    W = V = np.zeros((onehot.shape[1], A.shape[1]))
-    for t in range(steps):
+    return _nesterov(A, onehot, penalty, lr, steps, tol, x0)
+
+def _nesterov(A, onehot, penalty, lr, steps, tol, x0):
+    W = V = np.zeros((onehot.shape[1], A.shape[1])); t = 0
+    for _ in range(steps):
         g = (softmax(V @ A.T, 0) - onehot.T) @ A / len(A) + penalty * V
         if np.abs(g).max() < tol: W = V; break
         W, last = V - lr * g, W
+        t = t + 1 if (g * (W - last)).sum() <= 0 else 0
         V = W + t / (t + 3) * (W - last)
-    return W[:, :-1], W[:, -1]
+    else:
+        import warnings
+        warnings.warn(f"softmax_regression: after {steps} steps an entry of the gradient is still {np.abs(g).max():.1e}, above tol={tol}: more steps, or features of similar scale", stacklevel=3)
+    return W[:, :-1], W[:, -1] - W[:, :-1] @ x0
