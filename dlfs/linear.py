@@ -49,6 +49,20 @@ def ridge(
     return w, y0 - x0 @ w
 
 # %% ../nbs/math/06_linear_models.ipynb #1c49d7ea
+def _accelerated(grad, W, lr, steps, tol):
+    "Nesterov's descent with restarts from `W`, until no entry of the gradient exceeds `tol`."
+    V, t = W, 0
+    for _ in range(steps):
+        g = grad(V)
+        if np.abs(g).max() < tol: return V
+        W, last = V - lr * g, W
+        t = t + 1 if (g * (W - last)).sum() <= 0 else 0
+        V = W + t / (t + 3) * (W - last)
+    import warnings
+    warnings.warn(f"after {steps} steps an entry of the gradient is still {np.abs(g).max():.1e}, above tol={tol}: more steps, or features of similar scale", stacklevel=3)
+    return W
+
+# %% ../nbs/math/06_linear_models.ipynb #e6fdb651
 def softmax_regression(
     X,           # (n, d) features, best of similar scale
     y,           # (n,) classes 0 .. c-1
@@ -65,17 +79,6 @@ def softmax_regression(
     A, onehot = np.column_stack([X - x0, np.ones(len(X))]), np.eye(y.max() + 1)[y]
     penalty = np.append(np.full(X.shape[1], float(l2)), 0.0)
     lr = 1 / (0.5 * np.linalg.norm(A, 2) ** 2 / len(A) + l2)
-    return _nesterov(A, onehot, penalty, lr, steps, tol, x0)
-
-def _nesterov(A, onehot, penalty, lr, steps, tol, x0):
-    W = V = np.zeros((onehot.shape[1], A.shape[1])); t = 0
-    for _ in range(steps):
-        g = (softmax(V @ A.T, 0) - onehot.T) @ A / len(A) + penalty * V
-        if np.abs(g).max() < tol: W = V; break
-        W, last = V - lr * g, W
-        t = t + 1 if (g * (W - last)).sum() <= 0 else 0
-        V = W + t / (t + 3) * (W - last)
-    else:
-        import warnings
-        warnings.warn(f"softmax_regression: after {steps} steps an entry of the gradient is still {np.abs(g).max():.1e}, above tol={tol}: more steps, or features of similar scale", stacklevel=3)
+    grad = lambda V: (softmax(V @ A.T, 0) - onehot.T) @ A / len(A) + penalty * V
+    W = _accelerated(grad, np.zeros((onehot.shape[1], A.shape[1])), lr, steps, tol)
     return W[:, :-1], W[:, -1] - W[:, :-1] @ x0
