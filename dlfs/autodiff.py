@@ -6,6 +6,7 @@ __all__ = ['clock', 'spellings', 'OPS', 'mode', 'Tensor', 'as_array', 'raw', 'No
 # %% ../nbs/api/00_autodiff.ipynb #autodiff-2
 import functools, heapq, inspect, itertools, threading, traceback, warnings, weakref
 import numpy as np
+from . import numerics
 from .array import *
 
 # %% ../nbs/engine/08_autodiff.ipynb #8f5cc090
@@ -459,14 +460,15 @@ def gradcheck(
     for i, t in wrt:
         if t.dtype != np.float64: warnings.warn(f"gradcheck: input {i} is {t.dtype}; finite differences need float64")
     def outputs(): out = func(*inputs); return [o for o in (out if isinstance(out, (tuple, list)) else (out,)) if isinstance(o, Tensor)]
-    n_out = len(outputs())
-    numeric = {i: [[] for _ in range(n_out)] for i, _ in wrt}
+    def at(t, a): t.a[...] = a; return np.concatenate([o.a.ravel() for o in outputs()])
+    numeric = {}
     for i, t in wrt:
-        for k in np.ndindex(t.a.shape):
-            x = t.a[k]; t.a[k] = x + eps; hi = [o.a.copy() for o in outputs()]
-            t.a[k] = x - eps; lo = [o.a.copy() for o in outputs()]; t.a[k] = x
-            for q in range(n_out): numeric[i][q].append(((hi[q] - lo[q]) / (2 * eps)).ravel())
+        kept = t.a.copy()
+        J = numerics.jacobian_fd(lambda a: at(t, a), kept, eps)
+        numeric[i] = J.reshape(len(J), kept.size)
+        t.a[...] = kept
     outs = outputs()
+    ends = np.cumsum([o.a.size for o in outs])
     for q, o in enumerate(outs):
         rows = {i: [] for i, _ in wrt}
         for k in range(o.a.size if o.tracked else 0):
@@ -474,7 +476,7 @@ def gradcheck(
             gs = grad(o, [t for _, t in wrt], Tensor(seed.reshape(o.a.shape)), retain_graph=True, allow_unused=True)
             for (i, t), g in zip(wrt, gs): rows[i].append(np.zeros(t.a.size) if g is None else g.a.ravel().copy())
         for i, t in wrt:
-            want = np.array(numeric[i][q]).reshape(t.a.size, o.a.size).T
+            want = numeric[i][ends[q] - o.a.size:ends[q]]
             got = np.array(rows[i]).reshape(o.a.size, t.a.size) if rows[i] else np.zeros_like(want)
             if got.shape != want.shape or not np.allclose(got, want, rtol, atol, equal_nan=True):
                 if not raise_exception: return False

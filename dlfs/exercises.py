@@ -589,3 +589,700 @@ def _(answer):
         for side in (w > 0, w < 0):
             k = np.sort((-b / w)[side] - lo) / (hi - lo)
             assert np.abs(k - (np.arange(len(k)) + 0.5) / len(k)).max() < 2.2 / np.sqrt(len(k)), "the units that look one way should be spread over the whole interval too"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #be4a7a36
+@checker("strides")
+def _(answer):
+    assert tuple(answer((3, 4), 2, "C")) == (8, 2), f"(3, 4) with 2 bytes an item, C order, is (8, 2), as in the chapter; yours is {tuple(answer((3, 4), 2, 'C'))}"
+    assert tuple(answer((3, 4), 2, "F")) == (2, 6), f"in Fortran order the first axis is innermost: a step down is 2 bytes, a step right jumps over 3 items; yours is {tuple(answer((3, 4), 2, 'F'))}"
+    for shape in ((), (5,), (2, 3, 4), (7, 1, 5, 2)):
+        for dtype in (np.uint8, np.float32, np.float64):
+            for order in "CF":
+                want, got = np.empty(shape, dtype, order).strides, tuple(answer(shape, np.dtype(dtype).itemsize, order))
+                assert got == want, f"{shape}, {np.dtype(dtype).itemsize} bytes, order {order}: {want}, yours is {got}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #4eeb5a5b
+@checker("sliding_windows")
+def _(answer):
+    x = np.arange(10.0)
+    w = answer(x, 3)
+    assert w.shape == (8, 3), f"10 numbers have 10 - 3 + 1 = 8 windows of length 3, so the shape is (8, 3); yours is {w.shape}"
+    assert np.array_equal(w, [x[i:i+3] for i in range(8)]), "row i should be x[i], x[i+1], x[i+2]"
+    assert np.shares_memory(w, x), "your windows are a copy: with as_strided they cost no memory"
+    for view, name in ((np.arange(20.0)[::2], "x = np.arange(20.)[::2]"), (np.arange(10.0)[::-1], "a reversed view"), (np.arange(60, dtype=np.int16).reshape(12, 5)[:, 2], "a column of a table")):
+        assert np.array_equal(answer(view, 4), [view[i:i+4] for i in range(len(view) - 3)]), f"wrong for {name}: its stride is {view.strides[0]} bytes, not its itemsize of {view.itemsize}"
+    assert answer(x, 10).shape == (1, 10), "a window as long as the vector fits once"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #682f312c
+@checker("distances")
+def _(answer):
+    import tracemalloc
+    rng = np.random.default_rng(1)
+    X, Y = rng.normal(size=(7, 3)), rng.normal(size=(5, 3))
+    got = answer(X, Y)
+    assert np.shape(got) == (7, 5), f"7 points and 5 points have a (7, 5) table of distances, yours has shape {np.shape(got)}"
+    want = np.sqrt(((X[:, None] - Y)**2).sum(-1))
+    assert not np.allclose(got, want**2), "these are the squared distances: the root is missing"
+    assert np.allclose(got, want), "wrong distances: is the norm of each x a column and of each y a row?"
+    Z = rng.normal(size=(300, 40)) + 3
+    with np.errstate(invalid="ignore"): same = answer(Z, Z)
+    assert not np.isnan(same).any(), "nan where a point meets itself: rounding has made a squared distance slightly negative before the root"
+    assert np.abs(np.diag(same)).max() < 1e-5, "the distance of a point to itself should be (nearly) zero"
+    A, B = rng.normal(size=(400, 200)), rng.normal(size=(300, 200))
+    tracemalloc.start(); answer(A, B); peak = tracemalloc.get_traced_memory()[1]; tracemalloc.stop()
+    assert peak < 8 * 400 * 300 * 20, f"the peak of memory was {peak / 1e6:.0f} MB where a table takes 1 MB: a difference of shape (n, m, d) was formed"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #7d9534ad
+@checker("einsum_specs")
+def _(answer):
+    assert isinstance(answer, dict) and set(answer) == set("abcd"), "a dictionary with the keys 'a', 'b', 'c', 'd', please"
+    rng = np.random.default_rng(2)
+    A, B, x, y, S = rng.normal(size=(3, 4)), rng.normal(size=(4, 3)), rng.normal(size=(5, 4)), rng.normal(size=(5, 3)), rng.normal(size=(4, 4))
+    p, v = rng.normal(size=(2, 3, 4, 5)), rng.normal(size=(2, 5, 6))
+    cases = {"a": ((A, B), np.trace(A @ B)), "b": ((x, S, x), np.array([r @ S @ r for r in x])), "c": ((x, y), x.T @ y),
+             "d": ((p, v), np.stack([p[:, h] @ v for h in range(3)], axis=2))}
+    for key, (arrays, want) in cases.items():
+        try: got = np.einsum(answer[key], *arrays)
+        except ValueError as e: raise AssertionError(f"({key}) {answer[key]!r} does not fit shapes {[a.shape for a in arrays]}: {e}")
+        assert got.shape == want.shape, f"({key}) the result should have shape {want.shape}, {answer[key]!r} gives {got.shape}"
+        assert np.allclose(got, want), f"({key}) {answer[key]!r} has the right shape and the wrong numbers: which letters should be the same?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #b0fbd92d
+@checker("matrix_exponential")
+def _(answer):
+    from scipy.linalg import expm
+    a = 0.7; J = np.array([[0.0, -1.0], [1.0, 0.0]])
+    got = np.asarray(answer(a * J))
+    assert not np.allclose(got, np.exp(a * J)), "this is the exponential of each entry; the exponential of a quarter turn is a rotation"
+    assert np.allclose(got, [[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]), "the exponential of the quarter turn times 0.7 should be the rotation by 0.7"
+    assert np.isclose(np.asarray(answer(np.array([[-30.0]])))[0, 0], np.exp(-30.0), rtol=1e-9), "exp(-30) comes out wrong: without scaling, huge terms of the series cancel"
+    rng = np.random.default_rng(3)
+    for n, scale in ((3, 1.0), (5, 4.0), (8, 10.0)):
+        A = scale * rng.normal(size=(n, n)); B = A.copy()
+        assert np.allclose(answer(A), expm(A), rtol=1e-6, atol=1e-6 * np.abs(expm(A)).max()), f"differs from scipy.linalg.expm for a matrix of size {n} and norm {np.linalg.norm(A):.0f}"
+        assert np.array_equal(A, B), "the argument was changed in place"
+    assert np.allclose(answer(np.zeros((2, 2))), np.eye(2)), "the exponential of zero is the identity"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #de6aea71
+@checker("top_singular")
+def _(answer):
+    rng = np.random.default_rng(4)
+    for shape in ((5, 5), (8, 3), (3, 8), (40, 30)):
+        A = rng.normal(size=shape); U, s, Vt = np.linalg.svd(A)
+        sigma, u, v = answer(A)
+        assert np.shape(u) == (shape[0],) and np.shape(v) == (shape[1],), f"for shape {shape}, u lives in {shape[0]} dimensions and v in {shape[1]}"
+        assert not np.isclose(sigma, s[0]**2, rtol=1e-3) or np.isclose(s[0], 1), "that is σ², the eigenvalue of AᵀA: take the root, or the length of Av"
+        assert np.isclose(sigma, s[0], rtol=1e-5), f"σ₁ is {s[0]:.6f}, yours is {sigma:.6f}: is the loop stopped too soon?"
+        assert np.isclose(np.linalg.norm(u), 1) and np.isclose(np.linalg.norm(v), 1), "u and v are unit vectors"
+        assert np.allclose(A @ v, sigma * np.asarray(u), atol=1e-2 * s[0]), "A v should be σ u: the signs of u and v belong together"
+    assert np.isclose(answer(1e-6 * np.diag([3.0, 1.0]))[0], 3e-6, rtol=1e-5), "a small matrix: measure the change of σ relative to σ"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #9340551a
+@checker("whiten")
+def _(answer):
+    rng = np.random.default_rng(5)
+    X = rng.normal(size=(200, 4)) @ rng.normal(size=(4, 4)) + rng.normal(size=4)
+    keep = X.copy(); Z = np.asarray(answer(X))
+    assert np.array_equal(X, keep), "the argument was changed in place: X - mean makes a new array, X -= mean does not"
+    assert Z.shape == X.shape, f"the result has the shape of the data, {X.shape}; yours is {Z.shape}"
+    assert np.allclose(Z.mean(0), 0, atol=1e-8), "the columns should have mean zero: subtract the means before the SVD"
+    C = Z.T @ Z / len(Z)
+    assert np.allclose(np.diag(C), 1), f"the columns should have variance 1, yours have {np.diag(C).round(3)}: mind the factor √n"
+    assert np.allclose(C, np.eye(4)), "variances are right but columns are not perpendicular to each other: dividing each column by its own spread cannot turn them"
+    centred = X - X.mean(0)
+    assert np.allclose(centred @ np.linalg.lstsq(centred, Z, rcond=None)[0], Z), "Z should be the centred data times one matrix"
+    try: answer(np.column_stack([X, X[:, 0] + X[:, 1]]))
+    except np.linalg.LinAlgError: pass
+    else: raise AssertionError("the last of these five columns is the sum of two others: whitening is impossible, raise LinAlgError")
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #c3a1feee
+@checker("strassen")
+def _(answer):
+    class Number:
+        count = 0
+        def __init__(self, v): self.v = v
+        def __add__(self, o): return Number(self.v + o.v)
+        def __sub__(self, o): return Number(self.v - o.v)
+        def __neg__(self): return Number(-self.v)
+        def __mul__(self, o): Number.count += 1; return Number(self.v * o.v)
+    rng = np.random.default_rng(6)
+    wrap = np.vectorize(Number, otypes=[object])
+    for n in (1, 2, 4, 8, 16):
+        A, B = rng.integers(-5, 6, size=(2, n, n))
+        Number.count = 0
+        C = np.vectorize(lambda c: c.v, otypes=[float])(answer(wrap(A), wrap(B)))
+        assert np.array_equal(C, A @ B), f"wrong product for n = {n}: check the signs of the seven products one at a time, with a single non-zero entry in A and in B"
+        assert Number.count <= 7 ** int(np.log2(n)), f"n = {n} took {Number.count} multiplications; with seven products at each level it is {7 ** int(np.log2(n))}"
+    A, B = rng.normal(size=(2, 32, 32))
+    assert np.allclose(answer(A, B), A @ B), "it should also work on ordinary float arrays"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #285e8370
+@checker("chain_costs")
+def _(answer):
+    assert tuple(answer((3, 4))) == (0, 0), "one matrix alone needs no multiplication"
+    assert tuple(answer((2, 3, 4))) == (24, 24), "a 2×3 times a 3×4 takes 2·3·4 = 24 multiplications, whichever end you begin at"
+    got = tuple(answer((1, 100, 100, 30)))
+    assert got != (303_000, 13_000), "the right numbers in the wrong order: from the left comes first"
+    assert got == (13_000, 303_000), f"(1, 100, 100, 30) costs 1·100·100 + 1·100·30 = 13,000 from the left and 100·100·30 + 1·100·30 = 303,000 from the right; yours are {got}"
+    for sizes in [(1, 5, 6, 7), (7, 6, 5, 1), (4, 3, 2, 3, 4), (50, 50, 1, 50, 50)]:
+        k = len(sizes) - 1
+        left = sum(sizes[0] * sizes[j] * sizes[j + 1] for j in range(1, k))
+        right = sum(sizes[j] * sizes[j + 1] * sizes[k] for j in range(k - 1))
+        assert tuple(answer(sizes)) == (left, right), f"{sizes} costs {left:,} from the left and {right:,} from the right; yours are {answer(sizes)}. Which of its sizes does the running product keep?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #49d831a1
+@checker("cosine_grad")
+def _(answer):
+    from dlfs.numerics import jacobian_fd
+    rng = np.random.default_rng(3)
+    for n in (2, 3, 7):
+        x, y = 3 * rng.normal(size=n), rng.normal(size=n)
+        want = jacobian_fd(lambda x: x @ y / np.linalg.norm(x) / np.linalg.norm(y), x)
+        got = np.asarray(answer(x, y))
+        assert got.shape == x.shape, f"the gradient has the shape of x, {x.shape}; yours has {got.shape}"
+        assert abs(got @ x) < 1e-8, "the gradient should be perpendicular to x, since the length of x does not matter: has ‖x‖ in the denominator been differentiated too?"
+        assert np.allclose(got, want, atol=1e-7), f"for x = {x.round(3)}, y = {y.round(3)} differences measure {want.round(5)}, yours is {got.round(5)}: are both lengths divided out?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #c580a949
+@checker("standardise_jacobian")
+def _(answer):
+    from dlfs.numerics import jacobian_fd
+    x = np.random.default_rng(4).normal(size=6) * 3 + 5
+    want, got = jacobian_fd(lambda x: (x - x.mean()) / x.std(), x), np.asarray(answer(x))
+    assert got.shape == (6, 6), f"six outputs by six inputs make a (6, 6) Jacobian; yours has shape {got.shape}"
+    assert np.abs(got @ np.ones(6)).max() < 1e-8, "adding a constant to all entries changes nothing, so J times a vector of ones should vanish: does the mean move in your derivation?"
+    assert np.abs(got @ (x - x.mean())).max() < 1e-8, "stretching x away from its mean changes nothing, so J times x − m should vanish: does s move in your derivation?"
+    assert np.allclose(got, want, atol=1e-7), f"the largest difference from what is measured is {np.abs(got - want).max():.3g}; is it s, and not s², in front?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #1e8c0267
+@checker("softmax_pullback")
+def _(answer):
+    import tracemalloc
+    rng = np.random.default_rng(5)
+    e = np.exp(rng.normal(size=(3, 2, 5))); p, g = e / e.sum(-1, keepdims=True), rng.normal(size=(3, 2, 5))
+    J = np.einsum("...i,ij->...ij", p, np.eye(5)) - np.einsum("...i,...j->...ij", p, p)
+    want, got = np.einsum("...i,...ij->...j", g, J), np.asarray(answer(p, g))
+    assert got.shape == p.shape, f"for p of shape {p.shape} the result should have the same shape, yours has {got.shape}"
+    assert np.abs(got.sum(-1)).max() < 1e-12, "along the last axis the result sums to zero, since softmax does not notice a constant added to all scores; yours does not: is the second term, p pᵀ, there?"
+    assert np.allclose(got, want), "the result differs from gᵀJ"
+    p = np.full(2000, 1 / 2000); tracemalloc.start(); answer(p, p); peak = tracemalloc.get_traced_memory()[1]; tracemalloc.stop()
+    assert peak < 4e6, f"for 2000 classes your function took {peak / 1e6:.0f} MB: somewhere a 2000 × 2000 matrix is made"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #bfc0a62c
+@checker("inverse_grad")
+def _(answer):
+    from dlfs.numerics import jacobian_fd
+    rng = np.random.default_rng(6)
+    X, C, inv = rng.normal(size=(4, 4)) + 3 * np.eye(4), rng.normal(size=(4, 4)), np.linalg.inv
+    want = jacobian_fd(lambda X: np.trace(C.T @ inv(X)), X)
+    def forbidden(*a, **k): raise AssertionError("this one is to be done with np.linalg.solve, not with inv")
+    np.linalg.inv = forbidden
+    try: got = np.asarray(answer(X, C))
+    finally: np.linalg.inv = inv
+    assert got.shape == X.shape, f"the gradient has the shape of X, {X.shape}; yours has {got.shape}"
+    assert not np.allclose(got, want.T, atol=1e-7), "your result is the transpose of the gradient: in tr(Gᵀ dX) the matrix before dX is Gᵀ"
+    assert not np.allclose(got, -want, atol=1e-7), "the sign is wrong: a larger X has a smaller inverse"
+    assert np.allclose(got, want, atol=1e-7), f"the largest difference from what is measured is {np.abs(got - want).max():.3g}; all sizes are equal here, so shapes cannot tell you which transposes are missing"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #e0e15f67
+@checker("hessian_fd")
+def _(answer):
+    x = np.array([0.3, -0.8, 0.5]); keep = x.copy()
+    A = np.array([[2.0, 1, 0], [1, -1, 3], [0, 3, 4]])
+    cases = {"½ xᵀA x": (lambda x: x @ A @ x / 2, A),
+             "sin(x₁ x₂) + x₃³": (lambda x: np.sin(x[0]*x[1]) + x[2]**3, None), "exp(Σx)": (lambda x: np.exp(x.sum()), np.full((3, 3), np.exp(x.sum())))}
+    s, c, a, b = np.sin(x[0]*x[1]), np.cos(x[0]*x[1]), x[0], x[1]
+    cases["sin(x₁ x₂) + x₃³"] = (cases["sin(x₁ x₂) + x₃³"][0], np.array([[-b*b*s, c - a*b*s, 0], [c - a*b*s, -a*a*s, 0], [0, 0, 6*x[2]]]))
+    for name, (f, want) in cases.items():
+        got = np.asarray(answer(f, x))
+        assert got.shape == (3, 3), f"three variables make a (3, 3) Hessian; yours has shape {got.shape}"
+        assert np.array_equal(x, keep), "your function changed the x that it was given"
+        assert np.allclose(got, got.T, rtol=0, atol=1e-12), f"the Hessian of {name} should come out symmetric"
+        error = np.abs(got - want).max()
+        assert error < 0.1, f"the Hessian of {name} is off by {error:.2g}: are all four corners there, with their signs, and is the denominator the area of the square?"
+        assert error < 1e-6, f"the Hessian of {name} is off by {error:.1g}; with a good step 1e-7 can be had. Rounding costs u/h² here, so the best step is larger than for first derivatives, and truncation must be of order h²"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #c4bdc7f3
+@checker("soft_threshold")
+def _(answer):
+    a, lam = np.linspace(-3, 3, 61), 0.75
+    grid = np.linspace(-4, 4, 8001)
+    want = grid[(0.5 * (grid - a[:, None])**2 + lam * np.abs(grid)).argmin(1)]
+    got = np.asarray(answer(a, lam))
+    assert got.shape == a.shape, f"for a of shape {a.shape} the result should have that shape, yours has {got.shape}"
+    assert np.all(got[np.abs(a) < lam - 1e-9] == 0), f"for |a| below λ = {lam} the minimum is exactly zero"
+    assert np.allclose(got, want, atol=2e-3), f"at a = {a[np.abs(got - want).argmax()]:.1f} the minimum lies at {want[np.abs(got - want).argmax()]:.3f}, you say {got[np.abs(got - want).argmax()]:.3f}: what is kept is also moved towards zero, by λ"
+    assert np.array_equal(answer(a, 0.0), a), "with λ = 0 nothing should be moved"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #b1a7db8a
+@checker("spectral_grad")
+def _(answer):
+    from dlfs.numerics import jacobian_fd
+    rng = np.random.default_rng(9)
+    for shape in [(3, 5), (5, 3), (4, 4)]:
+        X = rng.normal(size=shape)
+        want, got = jacobian_fd(lambda X: np.linalg.svd(X, compute_uv=False)[0], X), np.asarray(answer(X))
+        assert got.shape == shape, f"the gradient has the shape of X, {shape}; yours has {got.shape}: is it u vᵀ or v uᵀ?"
+        assert np.allclose(got, want, atol=1e-6), f"for a {shape} matrix the largest difference from what is measured is {np.abs(got - want).max():.3g}; NumPy returns the right singular vectors as the *rows* of Vᵀ"
+        assert np.linalg.matrix_rank(got, tol=1e-8) == 1, "the gradient has rank one"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #62d83efc
+@checker("monty_hall")
+def _(answer):
+    third = np.full(3, 1 / 3)
+    got = np.asarray(answer(third, 0, 2, True), float)
+    assert got.shape == (3,) and np.isclose(got.sum(), 1), f"the posterior has three entries that sum to one, yours are {got}"
+    assert got[2] == 0, "there was a goat behind the opened door: its posterior is 0"
+    assert np.allclose(got, [1/3, 2/3, 0]), f"a host who knows had no choice if the prize is behind the third door, and two if it is behind yours: 1/3 against 2/3, yours is {got.round(3)}"
+    got = np.asarray(answer(third, 0, 2, False), float)
+    assert np.allclose(got, [1/2, 1/2, 0]), f"a host who opens blindly finds a goat with the same probability whether the prize is behind your door or the other one: 1/2 each, yours is {got.round(3)}"
+    prior = np.array([0.5, 0.3, 0.2])
+    for picked, opened, knows, want in [(0, 1, True, [5/9, 0, 4/9]), (2, 0, True, [0, 3/4, 1/4]), (1, 2, False, [5/8, 3/8, 0])]:
+        got = np.asarray(answer(prior, picked, opened, knows), float)
+        assert np.allclose(got, want), f"prior {prior}, picked {picked}, opened {opened}, knows={knows}: {np.round(want, 3)}, yours is {got.round(3)}: is the prior in it?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #83dc2fae
+@checker("lognormal_pdf")
+def _(answer):
+    y = np.array([0.3, 1.0, 2.5, 7.0])
+    for mu, sigma in [(0.0, 1.0), (0.7, 0.4), (-1.0, 2.0)]:
+        got, want = np.asarray(answer(y, mu, sigma), float), np.exp(-(np.log(y) - mu) ** 2 / (2 * sigma**2)) / (y * sigma * np.sqrt(2 * np.pi))
+        assert got.shape == y.shape, f"one density for each y: shape {y.shape}, yours is {got.shape}"
+        assert not np.allclose(got, want * y) or np.allclose(got, want), "that is the Gaussian density at log y; where is |dx/dy|? The area under it is not one"
+        assert np.allclose(got, want), f"at y = {y} with mu = {mu}, sigma = {sigma} the density is {want.round(4)}, yours is {got.round(4)}"
+    with np.errstate(all="raise"):
+        got = np.asarray(answer(np.array([-2.0, 0.0, 1.0]), 0.0, 1.0), float)
+    assert np.all(got[:2] == 0) and got[2] > 0, f"no value of e^x is zero or negative: the density there is 0, yours is {got[:2]}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #78f512d5
+@checker("one_pass_variance")
+def _(answer):
+    rng = np.random.default_rng(0); x = rng.normal(3.0, 2.0, 1000)
+    mean, var = answer(x.tolist())
+    assert np.isclose(mean, x.mean()) and np.isclose(var, x.var()), f"mean {x.mean():.6f} and variance {x.var():.6f}, yours are {mean:.6f} and {var:.6f}: is it divided by n?"
+    mean, var = answer(v for v in x.tolist())
+    assert np.isclose(var, x.var()), "on a generator, which can be read once only, the variance came out different"
+    mean, var = answer([7.0])
+    assert mean == 7.0 and var == 0.0, f"a single number is its own mean, with variance 0; yours are {mean} and {var}"
+    shifted = (x + 1e9).tolist(); mean, var = answer(iter(shifted)); want = np.var(np.array(shifted) - 1e9)
+    assert np.isclose(var, want, rtol=1e-4), f"a shift by 10⁹ changes no distance: the variance is {want:.4f}, yours is {var:.4f}. Are two large sums subtracted?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #17789623
+@checker("gaussian_conditional")
+def _(answer):
+    mu, Sigma = np.array([1.0, -0.5]), np.array([[2.0, 1.2], [1.2, 1.0]])
+    m, S = answer(mu, Sigma, [1], np.array([0.5]))
+    assert np.allclose(m, [2.2]), f"for two entries the mean moves to 1 + 1.2 (0.5 + 0.5) = 2.2, yours is {m}: subtract the mean of what was observed"
+    assert np.shape(S) == (1, 1) and np.allclose(S, [[0.56]]), f"the variance shrinks to 2 − 1.2² / 1 = 0.56, yours is {S}"
+    rng = np.random.default_rng(0); A = rng.normal(size=(5, 5)); Sigma, mu = A @ A.T + 0.1 * np.eye(5), rng.normal(size=5)
+    observed, values = [3, 0], np.array([0.7, -1.2]); rest = [1, 2, 4]
+    m, S = answer(mu.copy(), Sigma.copy(), observed, values)
+    P = np.linalg.inv(Sigma); want_S = np.linalg.inv(P[np.ix_(rest, rest)])
+    want_m = mu[rest] - want_S @ P[np.ix_(rest, observed)] @ (values - mu[observed])
+    assert np.shape(m) == (3,) and np.shape(S) == (3, 3), f"three of five entries are left: shapes (3,) and (3, 3), yours are {np.shape(m)} and {np.shape(S)}"
+    assert np.allclose(S, want_S), "the covariance of what is left is wrong: Σaa − Σab Σbb⁻¹ Σba, with blocks in the order of `observed`"
+    assert np.allclose(m, want_m), "the mean of what is left is wrong: do the values match the order of `observed`?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #f6c8fd1a
+@checker("gaussian_kl")
+def _(answer):
+    one = lambda v: np.array([[v]], float)
+    got = answer(np.array([0.0]), one(1), np.array([1.0]), one(4)); want = 0.5 * (0.25 + 0.25 - 1 + np.log(4))
+    other = 0.5 * (4 + 1 - 1 - np.log(4))
+    assert not np.isclose(got, other), f"you computed the other direction: KL of N(0, 1) from N(1, 4) averages over the first, and is {want:.4f}"
+    assert np.isclose(got, want), f"between N(0, 1) and N(1, 4) it is {want:.4f}, yours is {got:.4f}"
+    rng = np.random.default_rng(0); d = 3
+    mu, mu2, A, B, T = rng.normal(size=d), rng.normal(size=d), rng.normal(size=(d, d)), rng.normal(size=(d, d)), rng.normal(size=(d, d))
+    S, S2 = A @ A.T + 0.2 * np.eye(d), B @ B.T + 0.2 * np.eye(d)
+    assert abs(answer(mu, S, mu, S)) < 1e-10, "of a distribution from itself it is 0"
+    got = answer(mu, S, mu2, S2)
+    assert np.isclose(answer(T @ mu, T @ S @ T.T, T @ mu2, T @ S2 @ T.T), got), "an invertible map of both changes nothing about what can be told apart, yet your value changed"
+    x = mu + rng.normal(size=(200_000, d)) @ np.linalg.cholesky(S).T
+    logpdf = lambda m, C: -0.5 * np.einsum("ni,ij,nj->n", x - m, np.linalg.inv(C), x - m) - 0.5 * np.linalg.slogdet(C)[1]
+    r = logpdf(mu, S) - logpdf(mu2, S2)
+    assert abs(got - r.mean()) < 6 * r.std() / np.sqrt(len(r)), f"Monte Carlo gives {r.mean():.3f} for three dimensions, yours is {got:.3f}"
+    with np.errstate(all="ignore"): big = answer(np.zeros(500), 1e-3 * np.eye(500), np.zeros(500), 2e-3 * np.eye(500))
+    assert np.isclose(big, 250 * (0.5 - 1 + np.log(2))), f"in 500 dimensions it is {250 * (np.log(2) - 0.5):.3f}, yours is {big}: a determinant of 10^-1500 is zero for the machine, its logarithm is not"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #94a57d57
+@checker("gumbel_max")
+def _(answer):
+    p = np.array([0.5, 0.3, 0.15, 0.05]); n = 40_000
+    draws = np.asarray(answer(np.log(p) + 7.0, np.random.default_rng(0), n))
+    assert draws.shape == (n,), f"{n} draws from one vector of scores: shape ({n},), yours is {draws.shape}"
+    freq = np.bincount(draws, minlength=4) / n
+    assert np.allclose(freq, p, atol=0.012), f"the frequencies should be near {p}, yours are {freq.round(3)}: is the noise Gumbel, −log(−log u), and fresh for each outcome and each draw?"
+    with np.errstate(over="raise", invalid="raise"):
+        draws = np.asarray(answer(np.array([1000.0, 999.0, -1000.0]), np.random.default_rng(1), n))
+    freq = np.bincount(draws, minlength=3) / n
+    assert np.allclose(freq, [0.7311, 0.2689, 0], atol=0.012), f"scores of 1000 and 999 differ by one, like 1 and 0; the frequencies came out as {freq.round(3)}"
+    again = [np.asarray(answer(np.log(p), np.random.default_rng(2), 50)) for _ in range(2)]
+    assert np.array_equal(*again), "the same generator in the same state must give the same draws: does all the chance come from `rng`?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #76a89c05
+@checker("control_variate")
+def _(answer):
+    rng = np.random.default_rng(0)
+    u = rng.random(50)
+    assert np.isclose(answer(lambda t: 3 * t + 1, u), 2.5, atol=1e-9), f"what is a straight line has all of its variance explained: E[3U + 1] = 2.5 must come out exactly, yours is {answer(lambda t: 3 * t + 1, u):.6f}. Is the true mean of U, 1/2, subtracted, and not the mean of the sample?"
+    runs = rng.random((400, 200)); plain = np.exp(runs).mean(1); got = np.array([answer(np.exp, r) for r in runs])
+    assert abs(got.mean() - (np.e - 1)) < 0.002, f"for exp the estimates scatter about {np.e - 1:.4f}; yours about {got.mean():.4f}"
+    assert got.std() < 0.2 * plain.std(), f"for exp the error should fall to about an eighth of the plain average's, {plain.std():.4f}; yours is {got.std():.4f}"
+    flat = np.array([answer(lambda t: (t - 0.5) ** 2, r) for r in runs])
+    assert flat.std() < 1.3 * ((runs - 0.5) ** 2).mean(1).std(), "for (u − 1/2)², which is uncorrelated with u, the best c is 0: nothing to gain, but nothing to lose"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #4373284f
+@checker("miller_madow")
+def _(answer):
+    for counts in ([5, 3, 2], [10, 0, 10], [7], [1] * 6):
+        c = np.array(counts, float); p = c[c > 0] / c.sum(); plain = -(p * np.log(p)).sum(); k = len(p)
+        got, want = answer(np.array(counts)), plain + (k - 1) / (2 * c.sum())
+        assert np.isfinite(got), f"counts {counts} gave {got}: an outcome that was never seen contributes 0 log 0 = 0"
+        assert not np.isclose(got, plain) or np.isclose(plain, want), f"counts {counts}: {plain:.4f} is the entropy of the shares; where is the correction?"
+        assert np.isclose(got, want), f"counts {counts}: the shares have entropy {plain:.4f}, the correction is ({k} − 1)/(2·{int(c.sum())}), together {want:.4f}; yours is {got:.4f}. Nats, and only outcomes that were seen?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #d664624c
+@checker("steepest_step")
+def _(answer):
+    rng = np.random.default_rng(0)
+    norms = {2: lambda s: np.sqrt((s * s).sum()), np.inf: lambda s: np.abs(s).max(), 1: lambda s: np.abs(s).sum()}
+    best = {2: lambda g: np.sqrt((g * g).sum()), np.inf: lambda g: np.abs(g).sum(), 1: lambda g: np.abs(g).max()}
+    for g in (np.array([3.0, -4.0]), np.array([0.5, 0.0, -2.0, 1.0]), rng.normal(size=6)):
+        for r in (1.0, 0.25):
+            for norm in norms:
+                s = np.asarray(answer(g, r, norm), float)
+                assert s.shape == g.shape, f"a step has the shape of the gradient, {g.shape}; yours has {s.shape}"
+                size = norms[norm](s)
+                assert size <= r * (1 + 1e-9), f"in the norm {norm} your step has length {size:.4g}, more than the radius {r}"
+                assert g @ s < 0, f"for g = {g} your step goes up: is the sign missing?"
+                assert np.isclose(g @ s, -r * best[norm](g)), f"in the norm {norm}, with r = {r} and g = {g}, the linear model can fall by {r * best[norm](g):.4g}; your step gets {-(g @ s):.4g}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #93b6c20b
+@checker("exact_step")
+def _(answer):
+    rng = np.random.default_rng(1)
+    for d in (1, 2, 5):
+        M = rng.normal(size=(d, d)); A, theta = M @ M.T + 0.1 * np.eye(d), rng.normal(size=d)
+        g, eta = A @ theta, float(answer(A, theta))
+        after = A @ (theta - eta * g)
+        assert eta > 0, "the best rate is positive: the gradient points up, and the minus sign is in the step"
+        L = lambda e: (theta - e * g) @ A @ (theta - e * g) / 2
+        assert L(eta) <= min(L(eta * 1.01), L(eta * 0.99)), f"a rate 1 % smaller or larger than your {eta:.4g} ends lower, in {d} dimensions: is it a fraction of two numbers made of g?"
+        assert abs(after @ g) < 1e-8 * (g @ g), "the new gradient should be perpendicular to the old one"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #6aad4519
+@checker("quadratic_roots")
+def _(answer):
+    for a, b, c, want in [(1.0, -3.0, 2.0, (1, 2)), (2.0, 2.0, -12.0, (-3, 2)), (1.0, 0.0, -4.0, (-2, 2)), (-1.0, 3.0, -2.0, (1, 2))]:
+        got = [float(r) for r in answer(a, b, c)]
+        assert np.allclose(got, want), f"the roots of {a}x² + {b}x + {c} are {want}, the smaller first; yours are {got}"
+    for b in (1e8, -1e8, 1e6):
+        small, large = (float(r) for r in answer(1.0, b, 1.0))
+        near_zero = large if b > 0 else small
+        assert near_zero != 0 and abs(near_zero * -b - 1) < 1e-9, f"for x² + {b:g}x + 1 the root near zero is {-1 / b:.6g}, yours is {near_zero:.6g}: it is the difference of two numbers of size {abs(b):g}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #bf04508b
+@checker("two_rates")
+def _(answer):
+    for lo, hi in [(1.0, 10.0), (0.5, 2.0), (1.0, 1000.0)]:
+        e1, e2 = (float(e) for e in answer(lo, hi))
+        lam = np.linspace(lo, hi, 20_001)
+        worst = np.abs((1 - e1 * lam) * (1 - e2 * lam)).max()
+        one = ((hi - lo) / (hi + lo))**2
+        m, h = (lo + hi) / 2, (hi - lo) / 2
+        best = 1 / (2 * (m / h)**2 - 1)
+        assert worst < one * (1 - 1e-9), f"for curvatures from {lo} to {hi}, two steps at the best single rate leave {one:.4f}; yours leave {worst:.4f}, which is no better. The two should differ"
+        assert worst < best * (1 + 1e-5), f"for curvatures from {lo} to {hi} two steps can leave as little as {best:.4f}; yours leave {worst:.4f}. Are the two ends and the middle equally bad?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #c99ff8ec
+@checker("averaged_sgd")
+def _(answer):
+    from dlfs.numerics import descend
+    grad = lambda x: 2.0 * x
+    path = descend(grad, np.array([1.0, -3.0]), 0.1, 40)
+    got = np.asarray(answer(grad, np.array([1.0, -3.0]), 0.1, 40), float)
+    assert got.shape == (2,), f"one point is wanted, of shape (2,); yours has shape {got.shape}: average over the steps only"
+    assert not np.allclose(got, path[-1]), "this is the end of the path; the mean of its last half is wanted"
+    assert not np.allclose(got, path.mean(0)), "this is the mean of the whole path, which remembers the start; leave out the first half"
+    assert any(np.allclose(got, path[k:].mean(0)) for k in (20, 21)), f"the mean of the last half of the path is {path[20:].mean(0)}, yours is {got}"
+    rng = np.random.default_rng(0)
+    end = np.asarray(answer(lambda x: x + rng.normal(size=x.shape), np.zeros(500), 0.5, 800), float)
+    assert end.shape == (500,) and end.var() < 0.01, f"on a parabola with noise of variance 1, the mean of the last 400 of 800 steps has a variance near 1/400; yours has {end.var():.3f}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #5de2610e
+@checker("stochastic_round")
+def _(answer):
+    rng = np.random.default_rng(0)
+    exact = np.array([1.0, -2.5, 0.0, 256.0, 1.0078125], np.float32)
+    got = np.asarray(answer(exact, rng))
+    assert got.dtype == np.float32 and got.shape == exact.shape, f"a float32 array of the same shape is wanted, yours is {got.dtype}, {got.shape}"
+    assert np.array_equal(got, exact), f"numbers that bfloat16 holds exactly must come back unchanged: {exact} became {got}"
+    for x in (1.001, -1.001, 0.3, 100.37, 3e-5):
+        x = np.float32(x)
+        draws = np.asarray(answer(np.full(40_000, x, np.float32), rng))
+        assert not np.any(draws.view(np.uint32) & 0xFFFF), "the result is not a bfloat16: the lower 16 bits of its float32 must be zero"
+        values = np.unique(draws)
+        ulp = 2.0**(np.floor(np.log2(abs(float(x)))) - 7)
+        assert np.abs(values - x).max() <= ulp * 1.001, f"{x} was rounded to {values}, further away than the next bfloat16"
+        assert len(values) == 2, f"{x} lies between two bfloat16 numbers and should go to either, by chance; you always return {values[0]}"
+        assert abs(draws.mean(dtype=np.float64) - x) < 0.02 * ulp, f"the mean of many roundings of {x} is {draws.mean(dtype=np.float64):.6f}: it should be {x}, so the chance to go up must be the share of the way up"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #df8a0c1c
+@checker("inverse_sqrt")
+def _(answer):
+    class OnlyProducts(float):
+        "A number that knows no division, no root and no power."
+        def __mul__(self, o): return OnlyProducts(float(self) * float(o))
+        def __add__(self, o): return OnlyProducts(float(self) + float(o))
+        def __sub__(self, o): return OnlyProducts(float(self) - float(o))
+        def __rsub__(self, o): return OnlyProducts(float(o) - float(self))
+        __rmul__, __radd__ = __mul__, __add__
+        def __neg__(self): return OnlyProducts(-float(self))
+        def __truediv__(self, o): raise AssertionError("only products and differences: there is a division by a constant or by a number. Multiply by 0.5 instead of dividing by 2")
+        def __rtruediv__(self, o): raise AssertionError("only products and differences: you divide by something that depends on a")
+        def __pow__(self, k): raise AssertionError("only products and differences: write y * y, not a power")
+    for a in (1.0, 2.0, 3.0, 4.0):
+        got = answer(OnlyProducts(a), 7)
+        assert np.isclose(float(got), a**-0.5, rtol=1e-12), f"1/√{a} is {a**-0.5:.12f}, seven steps from one half give you {float(got):.12f}"
+    assert float(answer(OnlyProducts(2.0), 0)) == 0.5, "no steps, no movement: the start is one half"
+    errors = [abs(float(answer(OnlyProducts(2.0), k)) - 2**-0.5) for k in (2, 3)]
+    assert errors[1] < 10 * errors[0]**2, f"an error of {errors[0]:.1e} should be squared in one step, up to a factor; it became {errors[1]:.1e}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #3077ef57
+@checker("conjugate_gradient")
+def _(answer):
+    rng = np.random.default_rng(2)
+    for d in (1, 3, 8):
+        M = rng.normal(size=(d, d)); A, b = M @ M.T + np.eye(d), rng.normal(size=d)
+        x, want = np.asarray(answer(A, b, d), float), np.linalg.solve(A, b)
+        assert x.shape == (d,), f"the answer has the shape of b, {b.shape}; yours has {x.shape}"
+        assert np.allclose(x, want, atol=1e-7), f"in {d} dimensions {d} steps should arrive; yours are {np.abs(x - want).max():.1e} away. (Is the new direction conjugate to the last, pᵀAs = 0?)"
+        once = np.asarray(answer(A, b, 1), float)
+        assert np.allclose(once, b * (b @ b) / (b @ A @ b)), "the first step from zero goes along b, with the best rate for it"
+    lam = np.linspace(1, 1000, 300); b = np.ones(300)
+    left = np.linalg.norm(np.asarray(answer(np.diag(lam), b, 120), float) - b / lam)
+    assert left < 1e-3, f"with κ = 1000, 120 steps should come within 0.001 of the solution; yours are {left:.4f} away"
+    assert np.all(np.isfinite(answer(np.eye(3), np.ones(3), 5))), "once the gradient is zero, stop: the next rate would be 0/0"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #e4f71c42
+@checker("pinball_constant")
+def _(answer):
+    def loss(a, y, tau): return np.where(y >= a, tau * (y - a), (1 - tau) * (a - y)).mean()
+    rng = np.random.default_rng(0)
+    for y in (rng.exponential(size=101), rng.normal(size=40), np.array([3.0])):
+        for tau in (0.1, 0.5, 0.9):
+            a, least = float(answer(y.copy(), tau)), min(loss(c, y, tau) for c in y)
+            assert loss(a, y, tau) <= least + 1e-9, f"with tau = {tau} and {len(y)} numbers your constant costs {loss(a, y, tau):.4f} on average, and {least:.4f} can be had: a share tau of the data should lie below it" + (" (did you swap tau and 1 - tau?)" if loss(np.quantile(y, 1 - tau), y, tau) >= loss(a, y, tau) - 1e-9 and tau != 0.5 else "")
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #484e5087
+@checker("loo_shortcut")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for n, d, l2 in ((12, 3, 0.5), (8, 2, 0.0), (6, 9, 1.0)):
+        Phi, y = rng.normal(size=(n, d)), rng.normal(size=n)
+        want = []
+        for i in range(n):
+            A, t = np.delete(Phi, i, 0), np.delete(y, i)
+            want.append(y[i] - Phi[i] @ np.linalg.solve(A.T @ A + l2 * np.eye(d), A.T @ t))
+        got = np.asarray(answer(Phi.copy(), y.copy(), l2), float)
+        assert got.shape == (n,), f"one residual for each of the {n} examples, in a vector; got shape {got.shape}"
+        plain = y - Phi @ np.linalg.solve(Phi.T @ Phi + l2 * np.eye(d), Phi.T @ y)
+        assert not np.allclose(got, plain), "these are the residuals of the full fit: each example has still helped to predict itself"
+        assert np.allclose(got, want), f"with n = {n}, d = {d}, l2 = {l2} the first residual is {want[0]:.5f} when the fit is really redone without it; yours is {got[0]:.5f}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #5aedfe8a
+@checker("group_folds")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for n, n_groups, k in ((60, 12, 4), (50, 7, 3), (9, 3, 3)):
+        groups = np.concatenate([np.arange(n_groups), rng.integers(n_groups, size=n - n_groups)]) * 10 + 3  # names, not positions
+        rng.shuffle(groups)
+        folds = answer(groups.copy(), k, np.random.default_rng(1))
+        assert len(folds) == k, f"asked for {k} folds, got {len(folds)}"
+        for train, out in folds:
+            both = np.intersect1d(groups[train], groups[out])
+            assert both.size == 0, f"group {both[0]} is on both sides: the model has met these people"
+            assert len(train) + len(out) == n, f"a pair should hold all {n} examples, this one holds {len(train) + len(out)}"
+        assert sorted(np.concatenate([out for _, out in folds]).tolist()) == list(range(n)), "each example should be held out exactly once"
+        sizes = [len(np.unique(groups[out])) for _, out in folds]
+        assert max(sizes) - min(sizes) <= 1, f"the folds hold {sizes} groups; they should differ by one at most"
+    groups = np.repeat(np.arange(20), 3)
+    a, b = (answer(groups, 5, np.random.default_rng(s))[0][1] for s in (1, 2))
+    assert set(groups[a]) != set(groups[b]), "two generators give the same folds: shuffle the groups"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #cb650b51
+@checker("weighted_fit")
+def _(answer):
+    rng = np.random.default_rng(0)
+    Phi, y, counts = rng.normal(size=(10, 3)), rng.normal(size=10), rng.integers(1, 4, 10)
+    want = np.linalg.lstsq(np.repeat(Phi, counts, 0), np.repeat(y, counts), rcond=None)[0]
+    got = np.asarray(answer(Phi.copy(), y.copy(), counts.astype(float)), float)
+    assert got.shape == (3,), f"three weights, please; got shape {got.shape}"
+    squared = np.linalg.lstsq(Phi * counts[:, None], y * counts, rcond=None)[0]
+    assert not np.allclose(got, squared), "your weights act squared: scale rows by the root of the weight, since the residual will be squared"
+    assert np.allclose(got, want), f"an example of weight 3 should count like three copies of it; that gives {want.round(4)}, yours is {got.round(4)}"
+    v = rng.uniform(0.1, 2, 10)
+    assert np.allclose(answer(Phi, y, v), answer(Phi, y, 5 * v)), "only the ratios of the weights matter for the minimum"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #c54b3ff2
+@checker("posterior_update")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for sigma in (0.3, 1.5):
+        A = rng.normal(size=(4, 4)); Sigma, mu = A @ A.T + 0.5 * np.eye(4), rng.normal(size=4)
+        phi, y = rng.normal(size=4), rng.normal()
+        want_S = np.linalg.inv(np.linalg.inv(Sigma) + np.outer(phi, phi) / sigma**2)
+        want_mu = want_S @ (np.linalg.solve(Sigma, mu) + phi * y / sigma**2)
+        before = mu.copy(), Sigma.copy()
+        got_mu, got_S = answer(mu, Sigma, phi, y, sigma)
+        assert np.array_equal(mu, before[0]) and np.array_equal(Sigma, before[1]), "return new arrays; the old belief was changed in place"
+        assert np.shape(got_mu) == (4,) and np.shape(got_S) == (4, 4), f"a mean of shape (4,) and a covariance (4, 4), please; got {np.shape(got_mu)} and {np.shape(got_S)}"
+        assert np.allclose(got_S, want_S), f"with sigma = {sigma} the new covariance is off (sigma is a standard deviation: did you square it?)"
+        assert np.allclose(got_mu, want_mu), "the covariance is right, the mean is not: it moves by the gain times (y - what was expected)"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #ae64fd7a
+@checker("log_evidence")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for n, d, sigma, tau in ((1, 1, 0.5, 2.0), (5, 3, 0.3, 1.0), (6, 10, 1.0, 0.2)):
+        Phi, y = rng.normal(size=(n, d)), rng.normal(size=n)
+        K = tau**2 * Phi @ Phi.T + sigma**2 * np.eye(n)
+        want = -0.5 * y @ np.linalg.solve(K, y) - 0.5 * np.linalg.slogdet(K)[1] - n / 2 * np.log(2 * np.pi)
+        got = float(answer(Phi, y, sigma, tau))
+        assert not np.isclose(got, want + n / 2 * np.log(2 * np.pi)) and not np.isclose(got, want + 0.5 * np.linalg.slogdet(K)[1]), "a term of the Gaussian's logarithm is missing: the determinant, or the n/2 log 2π"
+        assert np.isclose(got, want), f"for n = {n}, d = {d} the log density is {want:.5f}, yours is {got:.5f} (K is a covariance: τ² and σ², not τ and σ)"
+    big = float(answer(rng.normal(size=(400, 3)), rng.normal(size=400), 1e-3, 1.0))
+    assert np.isfinite(big), "with 400 targets the determinant underflows: work with its logarithm (Cholesky, or slogdet)"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #8cc784b4
+@checker("best_temperature")
+def _(answer):
+    def loss(z, y, T):
+        z = z / T; top = z.max(1)
+        return (top + np.log(np.exp(z - top[:, None]).sum(1)) - z[np.arange(len(y)), y]).mean()
+    rng = np.random.default_rng(0)
+    for n, true_T in ((4000, 3.0), (4000, 0.4), (500, 40.0)):
+        z = rng.normal(size=(n, 5)) * 1.5
+        p = np.exp(z - z.max(1, keepdims=True)); p /= p.sum(1, keepdims=True)
+        y = (rng.random((n, 1)) >= np.cumsum(p, 1)).sum(1).clip(max=4)
+        T = float(answer(true_T * z, y))
+        assert T > 0 and np.isfinite(T), f"a temperature is positive; got {T}"
+        assert not np.isclose(T, 1 / true_T, rtol=0.15), f"the scores were multiplied by {true_T}, so about {true_T} must divide them; {T:.3f} looks like its inverse"
+        best = min(loss(true_T * z, y, T * f) for f in (0.99, 0.997, 1.003, 1.01))
+        assert loss(true_T * z, y, T) <= best, f"your T = {T:.4f} is not the minimum: within 1 % of it there is a smaller log loss"
+    T = float(answer(np.array([[5000.0, 0.0], [5000.0, 0.0], [0.0, 0.0]]), np.array([0, 1, 0])))
+    assert np.isfinite(T) and T > 1000, "scores of 5000 that are right half of the time: T should be huge, and nothing should overflow"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #9eb33982
+@checker("serve_optimal")
+def _(answer):
+    laws = dict(E=1.8172, A=482.01, B=2085.43, alpha=0.3478, beta=0.3658), dict(E=1.69, A=406.4, B=410.7, alpha=0.34, beta=0.28)
+    for law in laws:
+        for loss, served in ((2.2, 0.0), (2.1, 1e12), (2.0, 1e13)):
+            N, D = (float(v) for v in answer(loss, served, law))
+            got = law["E"] + law["A"] / N ** law["alpha"] + law["B"] / D ** law["beta"]
+            assert abs(got - loss) < 1e-3, f"asked for a loss of {loss}; with your N = {N:.2e}, D = {D:.2e} it is {got:.4f}"
+            low = (law["A"] / (loss - law["E"])) ** (1 / law["alpha"])
+            Ns = low * np.exp(np.logspace(-4, 1.2, 20_000))
+            Ds = (law["B"] / (loss - law["E"] - law["A"] / Ns ** law["alpha"])) ** (1 / law["beta"])
+            cost, least = 6 * N * D + 2 * N * served, (6 * Ns * Ds + 2 * Ns * served).min()
+            assert cost < 1.002 * least, f"for a loss of {loss} and {served:.0e} tokens served your choice costs {cost:.3e} operations, and {least:.3e} would do" + (": did you leave out the serving?" if served else "")
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #75ffa6d4
+@checker("means_to_linear")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for c, d in ((2, 3), (10, 64), (4, 1)):
+        means, X = rng.normal(size=(c, d)) * 2, rng.normal(size=(300, d)) * 2
+        W, b = (np.asarray(v, float) for v in answer(means.copy()))
+        assert W.shape == (c, d) and b.shape == (c,), f"for means of shape {(c, d)} W has shape {(c, d)} and b {(c,)}; yours have {W.shape} and {b.shape}"
+        want = ((X[:, None] - means) ** 2).sum(2).argmin(1)
+        share = ((X @ W.T + b).argmax(1) == want).mean()
+        assert share == 1, f"with {c} classes your scores pick the nearest mean for {share:.0%} of the points only; compare the factors of the linear and of the constant term in ‖x − μ‖²"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #345e8c8a
+@checker("softmax_to_sigmoid")
+def _(answer):
+    from dlfs.numerics import softmax
+    rng = np.random.default_rng(0)
+    for d in (1, 5):
+        W, b, X = rng.normal(size=(2, d)), rng.normal(size=2), rng.normal(size=(50, d))
+        w, b1 = answer(W.copy(), b.copy())
+        w, b1 = np.asarray(w, float), np.asarray(b1, float)
+        assert w.shape == (d,) and b1.size == 1, f"w has shape {(d,)} and b is a number; yours have shapes {w.shape} and {b1.shape}"
+        p, want = 1 / (1 + np.exp(-(X @ w + b1))), softmax(X @ W.T + b)[:, 1]
+        assert not np.allclose(p, 1 - want), "these are the probabilities of class 0; asked was class 1"
+        assert np.allclose(p, want), "the probabilities differ from softmax's: what enters is how far class 1 is ahead of class 0"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #c87149d5
+@checker("ridge_rows")
+def _(answer):
+    rng = np.random.default_rng(0)
+    for n, d, l2 in ((20, 3, 0.5), (5, 8, 2.0)):
+        X, y = rng.normal(size=(n, d)), rng.normal(size=n)
+        X0, y0 = X.copy(), y.copy()
+        longer, targets = answer(X, y, l2)
+        longer, targets = np.asarray(longer, float), np.asarray(targets, float)
+        assert np.array_equal(X, X0) and np.array_equal(y, y0), "the data that came in were changed in place"
+        assert longer.ndim == 2 and longer.shape[1] == d and targets.shape == (len(longer),), f"X keeps its {d} columns and y gets as many entries as X has rows; yours have shapes {longer.shape} and {targets.shape}"
+        got, want = np.linalg.lstsq(longer, targets, rcond=None)[0], np.linalg.solve(X.T @ X + l2 * np.eye(d), X.T @ y)
+        squared = np.linalg.solve(X.T @ X + l2**2 * np.eye(d), X.T @ y)
+        assert not np.allclose(got, squared), "you charge λ² and not λ: a row enters squared"
+        assert np.allclose(got, want), f"least squares on your rows gives {got.round(3)}; ridge with λ = {l2} is {want.round(3)}"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #a9748a03
+@checker("leave_one_out")
+def _(answer):
+    rng = np.random.default_rng(0)
+    A = np.column_stack([rng.normal(size=(30, 4)), np.ones(30)]); A[0] *= 6
+    y = A @ rng.normal(size=5) + rng.normal(size=30)
+    want = np.array([y[i] - A[i] @ np.linalg.lstsq(np.delete(A, i, 0), np.delete(y, i), rcond=None)[0] for i in range(30)])
+    got = np.asarray(answer(A.copy(), y.copy()), float)
+    assert got.shape == (30,), f"thirty examples, thirty residuals; got shape {got.shape}"
+    plain = y - A @ np.linalg.lstsq(A, y, rcond=None)[0]
+    assert not np.allclose(got, plain), "these are the residuals of the fit to all examples, each of which has seen its own target"
+    assert np.allclose(got, want), f"without example 0 its residual is {want[0]:.3f}, yours is {got[0]:.3f}"
+    import time
+    big = rng.normal(size=(1500, 40)); t = time.perf_counter(); answer(big, big[:, 0].copy() + 1); took = time.perf_counter() - t
+    assert took < 2, f"1,500 examples took {took:.0f} s: one factorisation should do"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #9c1be836
+@checker("prior_shift")
+def _(answer):
+    rng = np.random.default_rng(0)
+    old, new = np.array([0.5, 0.3, 0.2]), np.array([0.9, 0.09, 0.01])
+    like = rng.random((40, 3))
+    z = np.log(like * old) + rng.normal(size=(40, 1))
+    want = like * new / (like * new).sum(1, keepdims=True)
+    got = np.asarray(answer(z.copy(), old, new), float)
+    assert got.shape == z.shape and np.allclose(got.sum(-1), 1), "each row of the answer is a distribution over the classes"
+    assert np.allclose(answer(z, old, old), like * old / (like * old).sum(1, keepdims=True)), "with unchanged shares the probabilities must stay what softmax says"
+    assert np.allclose(got, want), "Bayes' rule with the new shares gives other probabilities: the old shares are inside the scores, and must come out as the new ones go in"
+    with np.errstate(all="raise", under="ignore"): assert np.allclose(answer(z + 1000, old, new), want), "scores of a thousand must not overflow"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #a775fada
+@checker("running_logsumexp")
+def _(answer):
+    from dlfs.numerics import logsumexp
+    rng = np.random.default_rng(0)
+    with np.errstate(all="raise", under="ignore"):
+        for name, z in {"rising scores": np.arange(20.0), "falling scores": -np.arange(20.0), "random scores": rng.normal(size=100) * 30, "one score": np.array([3.0]),
+                        "scores near 1000": np.array([1000.0, 999.0, 1001.0]), "minus infinity first": np.array([-np.inf, 2.0, -np.inf, 1.0]), "nothing but minus infinity": np.full(3, -np.inf)}.items():
+            got, want = answer(iter(z.tolist())), logsumexp(z)
+            assert not np.isnan(got), f"{name}: nan; where is −∞ subtracted from −∞?"
+            assert np.isclose(got, want), f"{name}: log-sum-exp is {want:.6g}, yours is {got:.6g}; is the old sum repaired when the maximum moves?"
+
+# %% ../nbs/appendix/94_solutions_math.ipynb #86910059
+@checker("lasso")
+def _(answer):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 8)) * np.linspace(1, 2, 8); X[:, 1] += 0.7 * X[:, 0]
+    y = X @ np.array([2.0, 0, -1.0, 0, 0, 0.5, 0, 0]) + rng.normal(size=60)
+    for lam in (0.05, 0.5, 100.0):
+        w = np.asarray(answer(X.copy(), y.copy(), lam), float)
+        assert w.shape == (8,), f"eight features, eight weights; got shape {w.shape}"
+        pull = X.T @ (X @ w - y) / 60
+        if lam == 100.0: assert np.all(w == 0), "with so large a charge every weight is exactly zero"
+        off = np.where(w == 0, np.maximum(0, np.abs(pull) - lam), np.abs(pull + lam * np.sign(w)))
+        j = int(off.argmax())
+        assert off[j] < 1e-5, f"λ = {lam}: at a minimum the slope of the square balances λ in every coordinate whose weight is not zero, and is at most λ in the others; coordinate {j} is off by {off[j]:.1e}. Is the threshold ηλ, and is the square divided by n?"

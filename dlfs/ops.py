@@ -6,6 +6,7 @@ __all__ = ['UFUNCS', 'add', 'sub', 'mul', 'neg', 'div', 'exp', 'log', 'sqrt', 's
 # %% ../nbs/api/00_ops.ipynb #ops-2
 import builtins, math
 import numpy as np
+from . import numerics
 from .array import *
 from .autodiff import *
 
@@ -546,17 +547,12 @@ def _spell_out(spec, xs):
 
 # %% ../nbs/engine/08_autodiff.ipynb #55950b1f
 @operation(floats=True)
-def _softmax(x, /, dim):
-    e = np.exp(x - x.max(axis=dim, keepdims=True)); e /= e.sum(axis=dim, keepdims=True)
-    return e
+def _softmax(x, /, dim): return numerics.softmax(x, dim)
 _softmax.vjp(x=lambda g, out, dim: out * (g - sum(g * out, dim, True)))
 
 # %% ../nbs/engine/08_autodiff.ipynb #d7d668c5
 @operation(floats=True)
-def _log_softmax(x, /, dim):
-    z = x - x.max(axis=dim, keepdims=True)
-    z -= np.log(np.exp(z).sum(axis=dim, keepdims=True))
-    return z
+def _log_softmax(x, /, dim): return numerics.log_softmax(x, dim)
 _log_softmax.vjp(x=lambda g, out, dim: g - exp(out) * sum(g, dim, True))
 
 # %% ../nbs/engine/08_autodiff.ipynb #012107a0

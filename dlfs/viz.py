@@ -65,7 +65,7 @@ def matrix(
     ax.tick_params(length=0); ax.grid(False); ax.spines[:].set_visible(False)
     return image
 
-# %% ../nbs/math/04_optimization.ipynb #c03df322
+# %% ../nbs/math/04_optimization.ipynb #ea782804
 def contour(ax, f, xlim, ylim, levels=14, log=False, n=120, lines=False):
     "Contours of `f(x, y)`, which takes arrays; `log=True` spaces the levels evenly in log f - min f."
     x, y = np.linspace(*xlim, n), np.linspace(*ylim, n)
@@ -78,6 +78,7 @@ def contour(ax, f, xlim, ylim, levels=14, log=False, n=120, lines=False):
     ax.set(xlim=xlim, ylim=ylim); ax.grid(False)
     return cs
 
+# %% ../nbs/math/04_optimization.ipynb #8db6188d
 def path(ax, points, label=None, color="C1", every=1, **kw):
     "The steps of an optimiser, (n, 2): a line with a dot a step, an open ring where it starts."
     p = np.asarray(points)

@@ -105,6 +105,92 @@ def test_readme_runs_and_names_the_two_commands():
     for code in re.findall(r"```python\n(.*?)```", text, flags=re.S): exec(code, {})
 
 
+# --- notation
+
+SCRIPT = r"(?:\{(?:[^{}]|\{[^{}]*\})*\}|\\[A-Za-z]+|\w)"
+BOLD = r"\\(?:mathbf|boldsymbol|bm)\{"
+RULES = {name: re.compile(pattern) for name, pattern in {
+    "a bold vector has no index below: the i-th of several is \\mathbf{x}^{(i)}, its entry x_j":
+        rf"(?:\\(?:bar|hat|dot|tilde)\{{{BOLD}[^{{}}]*\}}\}}|{BOLD}[^{{}}]*\}})(?:'|\^{SCRIPT})*\s*_\s*\{{?\s*(?:[ch-ty0-9-]|\\(?:ell|sigma|pi)\b)",
+    "a step of a sequence stands above: \\theta^{(t)}": r"_\s*(?:t|\{\s*t\s*(?:[+-]\s*\w+\s*)?\})|\\theta\}?\s*_\s*(?:[0T]|\{\s*[0T]\s*\})",
+    "a layer stands above: W^{(1)}": r"(?<![\w\\{])W\s*_\{?\s*(?:\d|\\ell|l\b)",
+    "matrices are not bold": rf"{BOLD}\s*(?:[A-Z]|\\[A-Z])",
+    "an entry of W is w_{ij}": r"(?<![\w\\])[A-Z]\}?\s*_\{[a-z]{2}\}",
+    "the transpose is ^\\top": r"\^\s*(?:T|\{\s*(?:\([^{}()]*\)|-)?\s*T\s*\}|\\intercal|(?:\{[^{}]*)?\\(?:mathsf|mathrm|text)\{T\})",
+    "norms are \\lVert … \\rVert": r"\|\||\\\||\\Vert|\\parallel",
+    "\\operatorname{Var}, \\mathbb{E}, P, \\log": r"\\(?:vec|ln|Pr)(?![A-Za-z])|\\(?:mathrm|text|textrm|mathit)\{(?:E|P|var|cov|Var|Cov|KL|tr|det|rank|diag)\}|\\operatorname\{(?:var|cov|E|ln)\}|\\mathbb\{P\}",
+    "\\mathbb{E}[…], \\operatorname{Var}(…)": rf"(?<![\w\\{{])(?:E(?:_{SCRIPT})?\s*\[|(?:Var|Cov|KL)(?:_{SCRIPT})?\s*[\[(])",
+}.items()}
+
+
+def formulas(text):
+    "The mathematics of a page, but for the boxes that say what others write."
+    text = re.sub(r"^:::+ *\{[^}\n]*Other names.*?^:::+ *$", "", text, flags=re.S | re.M)
+    return [a or b for a, b in re.findall(r"(?<!\\)\$\$(.+?)\$\$|(?<![\\$\w])\$(?![\s$])([^$]*?[^\s\\$])\$(?![\d$])", text, flags=re.S)]
+
+
+def plain(formula):
+    "One spelling for what looks the same: \\mathbf x is \\mathbf{x}; no sizes of brackets, no spaces, no starred operators."
+    formula = re.sub(r"\\(?:left|right|[bB]igg?[lrm]?)(?![A-Za-z])|\\[,;:! ]|(?<=\\operatorname)\*", "", formula)
+    return re.sub(r"\\(mathbf|boldsymbol|bm|mathbb|mathsf|mathcal|mathrm|text|bar|hat|dot|tilde)\s*(\\[A-Za-z]+|(?<=\s)\w|\d)", r"\\\1{\2}", formula)
+
+
+def misnotations(formula):
+    "What in a formula is against the tables of the preface."
+    formula = re.sub(rf"(\\(?:sum|prod|int|max|min|lim|sup|inf|big[a-z]+|operatorname\{{\w+\}}|mathbb\{{E\}})(?:\\limits)?)(?:\s*[_^]\s*{SCRIPT})+", r"\1", plain(formula))
+    formula = re.sub(r"(\\operatorname\{KL\}\s*\((?:(?!\\\|).)*)\\\|", r"\1", formula, flags=re.S)
+    formula = re.sub(rf"(\\(?:alpha|beta|gamma|eta|kappa|lambda|rho)(?:_{SCRIPT})?)\s*\^\{{?T\b\}}?", r"\1", formula)  # a power
+    return [rule for rule, pattern in RULES.items() if pattern.search(formula)]
+
+
+@pytest.mark.parametrize("path", CHAPTERS + [p for p in PAGES if p.name != "00_preface.md"], ids=lambda p: p.stem)
+def test_notation_of_the_preface(path):
+    found = [f"{formula.strip()}: {rule}" for formula in formulas(prose(path)) for rule in misnotations(formula)]
+    assert not found, f"{path.name}:\n" + "\n".join(found)
+
+
+def symbols(formula):
+    "The commands in a formula, with what tells them apart: a font's letter, an operator's name, the index of a norm."
+    formula = plain(formula)
+    return set(re.findall(r"\\(?:operatorname|mathbf|boldsymbol|mathbb|mathsf|mathcal)\{[^{}]*\}|\\rVert_\w|\\nabla\^2|\\theta\^\*|\^\{[+-]1?\}|\\[A-Za-z]+", formula))
+
+
+def test_every_row_of_the_notation_is_used():
+    preface = (NBS / "00_preface.md").read_text(encoding="utf-8")
+    rows = [re.split(r"(?<!\\)\|", line)[1].strip() for line in preface[preface.index("{#sec-notation}"):].splitlines() if line.startswith("| $")]
+    assert len(rows) > 40, "the reading of the tables does not work"
+    used = set().union(*(symbols(f) for path in CHAPTERS for f in formulas(prose(path))))
+    missing = {row: sorted(lack) for row in rows if (lack := set().union(*map(symbols, formulas(row))) - used)}
+    assert not missing, "no chapter writes:\n" + "\n".join(f"{row}   ({', '.join(lack)})" for row, lack in missing.items())
+
+
+@pytest.mark.parametrize("formula", [
+    r"\mathbf{x}_i", r"\mathbf{x}_1", r"\mathbf x_j", r"\mathbf{x}_{i+1}", r"\mathbf{x}^{(i)}_j", r"\mathbf{w}_k^\top\mathbf{x}", r"\hat{\mathbf{x}}_i", r"\boldsymbol{\mu}_k", r"\mathbf{x}'_i", r"\mathbf{e}_{\sigma(i)}", r"\mathbf{w}_y",
+    r"\theta_t", r"\theta_0", r"\theta_{t+1}", r"\theta _{ t - 1 }", r"\hat\theta_t", r"\hat{\theta}_0", r"g_t", r"m_{t-1}", r"\eta_t", r"\bar v_t^2", r"h_{t}",
+    r"W_1\mathbf{x}", r"W_{\ell}", r"\mathbf{W}", r"\mathbf W\mathbf x", r"\boldsymbol{\Sigma}", r"W_{ij}", r"\bar W_{jk}", r"\hat{X}_{ij}",
+    r"W^T", r"W^{T}", r"\mathbf{x}^Tx", r"W^{-T}", r"\mathbf{x}^{(i)T}", r"A^{\mathsf T}", r"A^\mathrm{T}", r"A^{(1)\mathrm{T}}", r"A^\intercal", r"(AB)^T",
+    r"||x||", r"\|\mathbf{x}\|_2", r"\left\|x\right\|", r"\Vert x\Vert", r"\operatorname{KL}(p \,\|\, q) + \|x\|", r"\operatorname{KL}(p || q)",
+    r"\vec{x}", r"\vec x", r"\mathrm{E}[x]", r"\text{Var}(x)", r"\mathrm{Var}(x)", r"\operatorname{var}(x)", r"\ln x", r"\ln(x)", r"\Pr(A)", r"\mathbb{P}(A)", r"\mathbb P(A)", r"D_{\mathrm{KL}}",
+    r"E[x]", r"E\left[x\right]", r"= E_p[x]", r"E_{x \sim p}[f]", r"\sigma^2 = Var(x)", r"Cov(x, y)"])
+def test_misnotation_is_noticed(formula): assert misnotations(formula), formula
+
+
+@pytest.mark.parametrize("formula", [
+    r"\mathbf{x}^{(i)}", r"x^{(i)}_j", r"\mathbf{x}_\text{new}", r"\mathbf{x}_{\text{new}}", r"\mathbf{w}_{\mathrm{ridge}}", r"\mathbf{w}_\lambda", r"\hat{\boldsymbol\mu}_x", r"\boldsymbol\mu_a + \Sigma_{ab}", r"\mathbf{x}^{(i)\top}\mathbf{w}", r"\bar{\mathbf{x}}", r"\lVert\mathbf{x}\rVert_1", r"\nabla_{\mathbf{x}} f_i",
+    r"\underbrace{W\mathbf{x}}_{\le 0}", r"(W\mathbf{x})_i", r"\theta^{(t)}", r"\theta^{(t+1)}_j", r"\theta_j", r"\theta_1", r"\nabla_\theta L", r"\nabla_{\theta} L", r"\beta^t", r"\beta^{t-k} g^{(k)}", r"p_\theta(x)",
+    r"\sum_t \eta^{(t)}", r"\sum_{t=1}^T L^{(t)}", r"\prod_{t=1}^{T} x", r"\max_t x^{(t)}", r"\lim_{t\to\infty}", r"\int_0^T f", r"\mathbb{E}_t[x]", r"\beta^T", r"\beta_1^{T}", r"x^{(T)}", r"x^2 + \mathrm{T}", r"e^{-t/T}", r"2^{T-1}", r"\theta_\text{true}",
+    r"W^{(1)}\mathbf{x}", r"w_{ij}", r"\Sigma_{ij}", r"W_q^\top W_k", r"W^\top", r"X W^\top + \mathbf{b}", r"\theta^\top", r"A^{-1}", r"\boldsymbol{\mu}", r"\mathbf{1}\mathbf{1}^\top",
+    r"\lVert\theta\rVert^2", r"|x|", r"p(x \mid y)", r"\operatorname{KL}(p \,\|\, q)", r"\operatorname{KL}\bigl(p(x) \,\|\, q(x)\bigr) \ge 0", r"\operatorname{KL}(p \| q) + \operatorname{KL}(q \| p)",
+    r"\mathbb{E}[x]", r"\mathbb E[x]", r"\mathbb{E}\left[x\right]", r"\operatorname{Var}(x)", r"\operatorname*{argmin}_\theta L", r"\log x", r"E^* \sim u^{2/3}", r"E_\text{forward}(h)", r"n E", r"\mathcal{N}(0, 1)", r"\mathrm{d}x", r"\text{Varying}"])
+def test_notation_is_accepted(formula): assert not misnotations(formula), formula
+
+
+def test_reading_of_formulas():
+    text = "It costs \\$5 and $a_1$, $b$-th; $$\nc\n$$ {#eq-c}\n\n::: {.callout-note title=\"Other names\"}\n$\\ln x$\n:::\n\nand ($d$). No $ alone $ is one, nor $5 or $6."
+    assert [f.strip() for f in formulas(text)] == ["a_1", "b", "c", "d"]
+    assert symbols(r"\mathbf x^\top\lVert W \rVert_F + \operatorname*{argmin} \hat\mu W^{+}") == {r"\mathbf{x}", r"\top", r"\lVert", r"\rVert_F", r"\operatorname{argmin}", r"\hat", r"\mu", "^{+}"}
+
+
 # --- the list of chapters
 
 def test_quarto_lists_what_exists():
