@@ -142,22 +142,30 @@ def calibration_curve(
     return mean(confidence), mean(hit), count[full]
 
 # %% ../nbs/math/06_linear_models.ipynb #7110ab01
+def _scores(z):
+    "The scores as an array of floats."
+    z = np.asarray(z)
+    return z if z.dtype.kind == "f" else z.astype(np.float64)
+
 def logsumexp(
     z,              # scores, any shape
     axis=-1,
     keepdims=False,
 ):                  # the soft maximum along `axis`; -inf where all scores are
     "log Σ exp(z), without overflow."
+    z = _scores(z)
     top = z.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(z.dtype)
     with np.errstate(divide="ignore"): s = np.log(np.exp(z - top).sum(axis=axis, keepdims=True)) + top
     return s if keepdims else s.squeeze(axis)
 
+# %% ../nbs/math/06_linear_models.ipynb #9224d033
 def softmax(
     z,       # scores (logits), any shape
     axis=-1, # the axis whose entries become one distribution
 ):           # same shape: non-negative, summing to one along `axis`
     "Normalised exponential, safe for scores of any size."
+    z = _scores(z)
     e = np.exp(z - z.max(axis=axis, keepdims=True)); e /= e.sum(axis=axis, keepdims=True)
     return e
 
@@ -166,6 +174,7 @@ def log_softmax(
     axis=-1,
 ):           # same shape
     "The logarithm of `softmax`, without forming a probability."
+    z = _scores(z)
     z = z - z.max(axis=axis, keepdims=True)
     z -= np.log(np.exp(z).sum(axis=axis, keepdims=True))
     return z
