@@ -30,7 +30,8 @@ def check_gradient(
     rtol=1e-5, atol=1e-7,  # how near the two must come, entry by entry
 ):                         # the largest difference; AssertionError that names the worst entry if one is too large
     "Hold a derivative that somebody derived against one that was measured."
-    claimed, measured = np.asarray(grad(x), np.float64), jacobian_fd(f, x)
+    x = np.array(x, dtype=np.float64)
+    claimed, measured = np.array(grad(x.copy()), np.float64), jacobian_fd(f, x)  # copies: either may write into what it is given
     if claimed.shape != measured.shape: raise AssertionError(f"check_gradient: the derivative has shape {claimed.shape}; f and x call for {measured.shape}")
     error = np.abs(claimed - measured)
     bad = ~(error <= atol + rtol * np.abs(measured))  # not `>`: a nan must not pass
@@ -107,7 +108,7 @@ def descend(
     x = np.array(x, dtype=np.float64)
     path, v = [x], np.zeros_like(x)
     for _ in range(steps):
-        g = np.asarray(grad(x + momentum * v if nesterov else x))
+        g = np.asarray(grad(x + momentum * v if nesterov else x.copy()))  # a copy: grad may write into its argument
         if g.shape != x.shape: raise ValueError(f"descend: the point has shape {x.shape}, its gradient {g.shape}; they must agree")
         v = momentum * v - lr * g
         x = x + v
@@ -121,7 +122,7 @@ def k_fold(
     rng,  # np.random.Generator that shuffles
 ):        # list of k pairs (train, held out) of index arrays; each example is held out once
     "Cut `n` examples into `k` folds of nearly equal size."
-    if not 2 <= k <= n: raise ValueError(f"k_fold: k lies between 2 and the number of examples, {n}; got {k}")
+    if k != int(k) or not 2 <= k <= n: raise ValueError(f"k_fold: k lies between 2 and the number of examples, {n}; got {k}")
     folds = np.array_split(rng.permutation(n), k)
     return [(np.concatenate(folds[:i] + folds[i+1:]), fold) for i, fold in enumerate(folds)]
 
@@ -136,6 +137,8 @@ def calibration_curve(
     if confidence.shape != hit.shape or confidence.ndim != 1: raise ValueError(f"calibration_curve: one outcome for each claim, in two vectors; got shapes {confidence.shape} and {hit.shape}")
     if not confidence.size: raise ValueError("calibration_curve: no claims to judge")
     if not np.all((confidence >= 0) & (confidence <= 1)): raise ValueError("calibration_curve: a confidence lies between 0 and 1")
+    if not np.isin(hit, (0, 1)).all(): raise ValueError(f"calibration_curve: a claim came true, 1, or not, 0; got {hit[~np.isin(hit, (0, 1))][0]:g}")
+    if bins < 1: raise ValueError(f"calibration_curve: bins must be at least 1, got {bins}")
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(which, minlength=bins); full = count > 0
     mean = lambda values: np.bincount(which, values, bins)[full] / count[full]
