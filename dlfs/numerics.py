@@ -51,9 +51,9 @@ def check_probabilities(
     if p.ndim == 0 or p.shape[axis] == 0: raise ValueError(f"{name}: a distribution needs at least one outcome, got shape {p.shape}")
     p = p if p.dtype.kind == "f" else p.astype(np.float64)
     if not np.all(p >= 0): raise ValueError(f"{name}: probabilities are not negative, and not nan; got {p[~(p >= 0)][0]:.6g}")
-    total = p.sum(axis)
+    total = p.sum(axis, dtype=np.float64)
     worst = np.ravel(total)[np.argmax(np.abs(np.ravel(total) - 1))] if np.size(total) else 1.0
-    if not abs(worst - 1) <= 1e-4: raise ValueError(f"{name}: probabilities sum to 1 along axis {axis}, these sum to {worst:.6g}")
+    if not abs(worst - 1) <= max(1e-4, np.finfo(p.dtype).eps): raise ValueError(f"{name}: probabilities sum to 1 along axis {axis}, these sum to {worst:.6g}")
     return p
 
 # %% ../nbs/math/03_probability.ipynb #4f8ecd98
@@ -64,11 +64,17 @@ def sample_categorical(
 ):             # integers 0 .. k-1, of shape `(...)` or `(size, ...)`
     "Draw outcomes by inverting the cumulative distribution: one uniform number a draw."
     p = check_probabilities(p)
-    cdf = np.cumsum(p, axis=-1)
+    cdf = np.cumsum(p, axis=-1, dtype=np.float64)
     u = rng.random(p.shape[:-1] if size is None else (size, *p.shape[:-1])) * cdf[..., -1]
     return (u[..., None] >= cdf).sum(-1)
 
 # %% ../nbs/math/03_probability.ipynb #9acb84cd
+def _pair(name, p, q, axis):
+    "Two families of distributions, their outcomes along the last axis; ValueError unless these are the same outcomes."
+    p, q = (np.moveaxis(check_probabilities(a, axis, n), axis, -1) for a, n in ((p, "p"), (q, "q")))
+    if p.shape[-1] != q.shape[-1]: raise ValueError(f"{name}: p has {p.shape[-1]} outcomes along axis {axis}, q has {q.shape[-1]}")
+    return p, q
+
 def entropy(
     p,       # probabilities, any shape
     axis=-1, # the axis of the outcomes
@@ -82,8 +88,8 @@ def cross_entropy(
     axis=-1,
 ):           # in nats; inf where q rules out what p allows
     "Expected surprise −Σ p log q of somebody who believes `q` while `p` is true."
-    p, q = check_probabilities(p, axis, "p"), check_probabilities(q, axis, "q")
-    with np.errstate(divide="ignore", invalid="ignore"): return -np.where(p > 0, p * np.log(q), 0.0).sum(axis)
+    p, q = _pair("cross_entropy", p, q, axis)
+    with np.errstate(divide="ignore", invalid="ignore"): return 0.0 - np.where(p > 0, p * np.log(q), 0.0).sum(-1)  # 0 - x: no "-0.0"
 
 # %% ../nbs/math/03_probability.ipynb #e53c4e8d
 def kl_divergence(
@@ -92,8 +98,8 @@ def kl_divergence(
     axis=-1,
 ):           # in nats; zero only where p = q, inf where q rules out what p allows
     "The surprise that could have been avoided: Σ p log(p / q)."
-    p, q = check_probabilities(p, axis, "p"), check_probabilities(q, axis, "q")
-    with np.errstate(divide="ignore", invalid="ignore"): return np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0).sum(axis)
+    p, q = _pair("kl_divergence", p, q, axis)
+    with np.errstate(divide="ignore", invalid="ignore"): return np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0).sum(-1)
 
 # %% ../nbs/math/04_optimization.ipynb #9a3ae498
 def descend(
