@@ -7,15 +7,22 @@ __all__ = ['least_squares', 'ridge', 'softmax_regression']
 import numpy as np
 from .numerics import *
 
-# %% ../nbs/math/06_linear_models.ipynb #9224d033
+# %% ../nbs/math/06_linear_models.ipynb #fea2cd8a
 def _table(name, X, y):
     "The data of a fit as float64 arrays, refused where it is none."
     X, y = np.asarray(X, np.float64), np.asarray(y)
     if X.ndim != 2: raise ValueError(f"{name}: X is a table, (examples, features); got shape {X.shape}")
     if not len(X): raise ValueError(f"{name}: there are no examples")
-    if len(X) != len(y) or y.ndim != 1: raise ValueError(f"{name}: one target for each of the {len(X)} rows of X, in a vector; got shape {y.shape}")
+    if y.ndim != 1 or len(X) != len(y): raise ValueError(f"{name}: one target for each of the {len(X)} rows of X, in a vector; got shape {y.shape}")
+    if y.dtype.kind not in "biuf": raise ValueError(f"{name}: y holds numbers, not {y.dtype}")
     if not (np.isfinite(X).all() and np.isfinite(y).all()): raise ValueError(f"{name}: X or y holds nan or infinity")
     return X, y
+
+# %% ../nbs/math/06_linear_models.ipynb #1de49517
+def _rank(R, blur):
+    "How many singular values of `R` stand out from errors of the length `blur[j]` in its column j."
+    _, s, Vt = np.linalg.svd(R, full_matrices=False)
+    return int((s > np.linalg.norm(Vt * blur, axis=1)).sum())
 
 def least_squares(
     X,  # (n, d) features
@@ -23,13 +30,16 @@ def least_squares(
 ):      # weights (d,) and bias; LinAlgError where the features do not determine them
     "The line, plane or hyperplane with the smallest sum of squared errors, by QR."
     X, y = _table("least_squares", X, y)
-    A = np.column_stack([X, np.ones(len(X))])
-    Q, R = np.linalg.qr(A)
-    if len(A) < A.shape[1] or np.linalg.matrix_rank(R) < A.shape[1]:
-        raise np.linalg.LinAlgError(f"least_squares: {len(A)} examples of rank {np.linalg.matrix_rank(A)} do not determine {A.shape[1]} coefficients (bias included); use ridge")
-    w = np.linalg.solve(R, Q.T @ y)
-    return w[:-1], w[-1]
+    x0, y0 = X.mean(0), y.mean(dtype=np.float64)
+    length = np.linalg.norm(X - x0, axis=0); length[length == 0] = 1
+    Q, R = np.linalg.qr((X - x0) / length)
+    rank = 1 + _rank(R, max(X.shape) * np.finfo(np.float64).eps * np.linalg.norm(X, axis=0) / length)
+    if rank <= X.shape[1]:
+        raise np.linalg.LinAlgError(f"least_squares: {len(X)} examples of rank {rank} do not determine {X.shape[1] + 1} coefficients (bias included); use ridge")
+    w = np.linalg.solve(R, Q.T @ (y - y0)) / length
+    return w, y0 - x0 @ w
 
+# %% ../nbs/math/06_linear_models.ipynb #4e536072
 def ridge(
     X,    # (n, d) features
     y,    # (n,) targets
@@ -37,30 +47,44 @@ def ridge(
 ):        # weights (d,) and bias, which is not penalised
     "Least squares that pays for large weights, by Cholesky."
     X, y = _table("ridge", X, y)
-    if not l2 > 0: raise ValueError(f"ridge: l2 must be positive, got {l2}; for l2 = 0 use least_squares")
-    x0, y0 = X.mean(0), y.mean()
-    L = np.linalg.cholesky((X - x0).T @ (X - x0) + l2 * np.eye(X.shape[1]))
+    if not 0 < l2 < np.inf: raise ValueError(f"ridge: l2 must be positive and finite, got {l2}; for l2 = 0 use least_squares")
+    x0, y0 = X.mean(0), y.mean(dtype=np.float64)
+    try: L = np.linalg.cholesky((X - x0).T @ (X - x0) + l2 * np.eye(X.shape[1]))
+    except np.linalg.LinAlgError: raise np.linalg.LinAlgError(f"ridge: l2 = {l2} is lost to rounding beside the squares of X; take a larger one") from None
     w = np.linalg.solve(L.T, np.linalg.solve(L, (X - x0).T @ (y - y0)))
     return w, y0 - x0 @ w
 
-# %% ../nbs/math/06_linear_models.ipynb #5a83ee8c
+# %% ../nbs/math/06_linear_models.ipynb #1c49d7ea
+def _accelerated(grad, W, lr, steps, done):
+    "Nesterov's descent with restarts, from `W` until `done(gradient)`: the point, and whether it got there."
+    V, t = W, 0
+    for _ in range(steps):
+        g = grad(V)
+        if done(g): return V, True
+        W, last = V - lr * g, W
+        t = t + 1 if (g * (W - last)).sum() <= 0 else 0
+        V = W + t / (t + 3) * (W - last)
+    return W, False
+
+# %% ../nbs/math/06_linear_models.ipynb #e6fdb651
 def softmax_regression(
     X,           # (n, d) features, best of similar scale
     y,           # (n,) classes 0 .. c-1
     l2=1e-3,     # λ: what a unit of squared weight costs, on the scale of the *mean* loss, as ½λ‖W‖²
-    steps=1000,  # at the most, of accelerated gradient descent
+    steps=1000,  # at the most, of accelerated gradient descent; a RuntimeWarning if they do not suffice
     tol=1e-5,    # stop where no entry of the gradient is larger
 ):               # W (c, d) and b (c,), as in `nn.Linear`: the scores are X @ W.T + b
     "A linear classifier: softmax, cross-entropy, and Nesterov's descent with the step that the curvature allows."
+    import warnings
     X, y = _table("softmax_regression", X, y)
     if y.dtype.kind not in "iu" or y.min() < 0: raise ValueError("softmax_regression: y holds the classes as whole numbers from 0 on")
-    A, onehot = np.column_stack([X, np.ones(len(X))]), np.eye(y.max() + 1)[y]
-    penalty = np.append(np.full(X.shape[1], float(l2)), 0.0)
+    if not 0 <= l2 < np.inf: raise ValueError(f"softmax_regression: l2 is finite and not negative, got {l2}")
+    x0, onehot = X.mean(0), np.eye(int(y.max()) + 1)[y.astype(np.int64)]
+    A = np.column_stack([X - x0, np.ones(len(X))])
+    penalty, back = np.append(np.full(X.shape[1], float(l2)), 0.0), np.eye(A.shape[1])
+    back[-1, :-1] = x0
     lr = 1 / (0.5 * np.linalg.norm(A, 2) ** 2 / len(A) + l2)
-    W = V = np.zeros((onehot.shape[1], A.shape[1]))
-    for t in range(steps):
-        g = (softmax(V @ A.T, 0) - onehot.T) @ A / len(A) + penalty * V
-        if np.abs(g).max() < tol: W = V; break
-        W, last = V - lr * g, W
-        V = W + t / (t + 3) * (W - last)
-    return W[:, :-1], W[:, -1]
+    grad = lambda V: (softmax(V @ A.T, 0) - onehot.T) @ A / len(A) + penalty * V
+    W, arrived = _accelerated(grad, np.zeros((onehot.shape[1], A.shape[1])), lr, steps, lambda g: np.abs(g @ back).max() < tol)
+    if not arrived: warnings.warn(f"softmax_regression: the gradient has entries above tol={tol} after {steps} steps; give more, or features of similar scale", RuntimeWarning, stacklevel=2)
+    return W[:, :-1], W[:, -1] - W[:, :-1] @ x0

@@ -30,7 +30,8 @@ def check_gradient(
     rtol=1e-5, atol=1e-7,  # how near the two must come, entry by entry
 ):                         # the largest difference; AssertionError that names the worst entry if one is too large
     "Hold a derivative that somebody derived against one that was measured."
-    claimed, measured = np.asarray(grad(x), np.float64), jacobian_fd(f, x)
+    x = np.array(x, dtype=np.float64)
+    claimed, measured = np.array(grad(x.copy()), np.float64), jacobian_fd(f, x)  # copies: either may write into what it is given
     if claimed.shape != measured.shape: raise AssertionError(f"check_gradient: the derivative has shape {claimed.shape}; f and x call for {measured.shape}")
     error = np.abs(claimed - measured)
     bad = ~(error <= atol + rtol * np.abs(measured))  # not `>`: a nan must not pass
@@ -50,9 +51,9 @@ def check_probabilities(
     if p.ndim == 0 or p.shape[axis] == 0: raise ValueError(f"{name}: a distribution needs at least one outcome, got shape {p.shape}")
     p = p if p.dtype.kind == "f" else p.astype(np.float64)
     if not np.all(p >= 0): raise ValueError(f"{name}: probabilities are not negative, and not nan; got {p[~(p >= 0)][0]:.6g}")
-    total = p.sum(axis)
+    total = p.sum(axis, dtype=np.float64)
     worst = np.ravel(total)[np.argmax(np.abs(np.ravel(total) - 1))] if np.size(total) else 1.0
-    if not abs(worst - 1) <= 1e-4: raise ValueError(f"{name}: probabilities sum to 1 along axis {axis}, these sum to {worst:.6g}")
+    if not abs(worst - 1) <= max(1e-4, np.finfo(p.dtype).eps): raise ValueError(f"{name}: probabilities sum to 1 along axis {axis}, these sum to {worst:.6g}")
     return p
 
 # %% ../nbs/math/03_probability.ipynb #4f8ecd98
@@ -63,11 +64,17 @@ def sample_categorical(
 ):             # integers 0 .. k-1, of shape `(...)` or `(size, ...)`
     "Draw outcomes by inverting the cumulative distribution: one uniform number a draw."
     p = check_probabilities(p)
-    cdf = np.cumsum(p, axis=-1)
+    cdf = np.cumsum(p, axis=-1, dtype=np.float64)
     u = rng.random(p.shape[:-1] if size is None else (size, *p.shape[:-1])) * cdf[..., -1]
     return (u[..., None] >= cdf).sum(-1)
 
 # %% ../nbs/math/03_probability.ipynb #9acb84cd
+def _pair(name, p, q, axis):
+    "Two families of distributions, their outcomes along the last axis; ValueError unless these are the same outcomes."
+    p, q = (np.moveaxis(check_probabilities(a, axis, n), axis, -1) for a, n in ((p, "p"), (q, "q")))
+    if p.shape[-1] != q.shape[-1]: raise ValueError(f"{name}: p has {p.shape[-1]} outcomes along axis {axis}, q has {q.shape[-1]}")
+    return p, q
+
 def entropy(
     p,       # probabilities, any shape
     axis=-1, # the axis of the outcomes
@@ -81,8 +88,8 @@ def cross_entropy(
     axis=-1,
 ):           # in nats; inf where q rules out what p allows
     "Expected surprise −Σ p log q of somebody who believes `q` while `p` is true."
-    p, q = check_probabilities(p, axis, "p"), check_probabilities(q, axis, "q")
-    with np.errstate(divide="ignore", invalid="ignore"): return -np.where(p > 0, p * np.log(q), 0.0).sum(axis)
+    p, q = _pair("cross_entropy", p, q, axis)
+    with np.errstate(divide="ignore", invalid="ignore"): return 0.0 - np.where(p > 0, p * np.log(q), 0.0).sum(-1)  # 0 - x: no "-0.0"
 
 # %% ../nbs/math/03_probability.ipynb #e53c4e8d
 def kl_divergence(
@@ -91,8 +98,8 @@ def kl_divergence(
     axis=-1,
 ):           # in nats; zero only where p = q, inf where q rules out what p allows
     "The surprise that could have been avoided: Σ p log(p / q)."
-    p, q = check_probabilities(p, axis, "p"), check_probabilities(q, axis, "q")
-    with np.errstate(divide="ignore", invalid="ignore"): return np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0).sum(axis)
+    p, q = _pair("kl_divergence", p, q, axis)
+    with np.errstate(divide="ignore", invalid="ignore"): return np.where(p > 0, p * (np.log(p) - np.log(q)), 0.0).sum(-1)
 
 # %% ../nbs/math/04_optimization.ipynb #9a3ae498
 def descend(
@@ -107,7 +114,7 @@ def descend(
     x = np.array(x, dtype=np.float64)
     path, v = [x], np.zeros_like(x)
     for _ in range(steps):
-        g = np.asarray(grad(x + momentum * v if nesterov else x))
+        g = np.asarray(grad(x + momentum * v if nesterov else x.copy()))  # a copy: grad may write into its argument
         if g.shape != x.shape: raise ValueError(f"descend: the point has shape {x.shape}, its gradient {g.shape}; they must agree")
         v = momentum * v - lr * g
         x = x + v
@@ -121,7 +128,7 @@ def k_fold(
     rng,  # np.random.Generator that shuffles
 ):        # list of k pairs (train, held out) of index arrays; each example is held out once
     "Cut `n` examples into `k` folds of nearly equal size."
-    if not 2 <= k <= n: raise ValueError(f"k_fold: k lies between 2 and the number of examples, {n}; got {k}")
+    if k != int(k) or not 2 <= k <= n: raise ValueError(f"k_fold: k lies between 2 and the number of examples, {n}; got {k}")
     folds = np.array_split(rng.permutation(n), k)
     return [(np.concatenate(folds[:i] + folds[i+1:]), fold) for i, fold in enumerate(folds)]
 
@@ -136,28 +143,38 @@ def calibration_curve(
     if confidence.shape != hit.shape or confidence.ndim != 1: raise ValueError(f"calibration_curve: one outcome for each claim, in two vectors; got shapes {confidence.shape} and {hit.shape}")
     if not confidence.size: raise ValueError("calibration_curve: no claims to judge")
     if not np.all((confidence >= 0) & (confidence <= 1)): raise ValueError("calibration_curve: a confidence lies between 0 and 1")
+    if not np.isin(hit, (0, 1)).all(): raise ValueError(f"calibration_curve: a claim came true, 1, or not, 0; got {hit[~np.isin(hit, (0, 1))][0]:g}")
+    if bins < 1: raise ValueError(f"calibration_curve: bins must be at least 1, got {bins}")
     which = np.minimum((confidence * bins).astype(int), bins - 1)
     count = np.bincount(which, minlength=bins); full = count > 0
     mean = lambda values: np.bincount(which, values, bins)[full] / count[full]
     return mean(confidence), mean(hit), count[full]
 
 # %% ../nbs/math/06_linear_models.ipynb #7110ab01
+def _scores(z):
+    "The scores as an array of floats."
+    z = np.asarray(z)
+    return z if z.dtype.kind == "f" else z.astype(np.float64)
+
 def logsumexp(
     z,              # scores, any shape
     axis=-1,
     keepdims=False,
 ):                  # the soft maximum along `axis`; -inf where all scores are
     "log Σ exp(z), without overflow."
+    z = _scores(z)
     top = z.max(axis=axis, keepdims=True)
     top = np.where(np.isfinite(top), top, 0).astype(z.dtype)
     with np.errstate(divide="ignore"): s = np.log(np.exp(z - top).sum(axis=axis, keepdims=True)) + top
     return s if keepdims else s.squeeze(axis)
 
+# %% ../nbs/math/06_linear_models.ipynb #9224d033
 def softmax(
     z,       # scores (logits), any shape
     axis=-1, # the axis whose entries become one distribution
 ):           # same shape: non-negative, summing to one along `axis`
     "Normalised exponential, safe for scores of any size."
+    z = _scores(z)
     e = np.exp(z - z.max(axis=axis, keepdims=True)); e /= e.sum(axis=axis, keepdims=True)
     return e
 
@@ -166,6 +183,7 @@ def log_softmax(
     axis=-1,
 ):           # same shape
     "The logarithm of `softmax`, without forming a probability."
+    z = _scores(z)
     z = z - z.max(axis=axis, keepdims=True)
     z -= np.log(np.exp(z).sum(axis=axis, keepdims=True))
     return z
