@@ -1230,7 +1230,9 @@ def _(answer):
     rng = np.random.default_rng(0)
     for c, d in ((2, 3), (10, 64), (4, 1)):
         means, X = rng.normal(size=(c, d)) * 2, rng.normal(size=(300, d)) * 2
-        W, b = (np.asarray(v, float) for v in answer(means.copy()))
+        got = answer(means.copy())
+        assert isinstance(got, (tuple, list)) and len(got) == 2, "return two things, (W, b)"
+        W, b = (np.asarray(v, float) for v in got)
         assert W.shape == (c, d) and b.shape == (c,), f"for means of shape {(c, d)} W has shape {(c, d)} and b {(c,)}; yours have {W.shape} and {b.shape}"
         want = ((X[:, None] - means) ** 2).sum(2).argmin(1)
         share = ((X @ W.T + b).argmax(1) == want).mean()
@@ -1243,8 +1245,9 @@ def _(answer):
     rng = np.random.default_rng(0)
     for d in (1, 5):
         W, b, X = rng.normal(size=(2, d)), rng.normal(size=2), rng.normal(size=(50, d))
-        w, b1 = answer(W.copy(), b.copy())
-        w, b1 = np.asarray(w, float), np.asarray(b1, float)
+        got = answer(W.copy(), b.copy())
+        assert isinstance(got, (tuple, list)) and len(got) == 2, "return two things, (w, b)"
+        w, b1 = (np.asarray(v, float) for v in got)
         assert w.shape == (d,) and b1.size == 1, f"w has shape {(d,)} and b is a number; yours have shapes {w.shape} and {b1.shape}"
         p, want = 1 / (1 + np.exp(-(X @ w + b1))), softmax(X @ W.T + b)[:, 1]
         assert not np.allclose(p, 1 - want), "these are the probabilities of class 0; asked was class 1"
@@ -1257,14 +1260,15 @@ def _(answer):
     for n, d, l2 in ((20, 3, 0.5), (5, 8, 2.0)):
         X, y = rng.normal(size=(n, d)), rng.normal(size=n)
         X0, y0 = X.copy(), y.copy()
-        longer, targets = answer(X, y, l2)
-        longer, targets = np.asarray(longer, float), np.asarray(targets, float)
+        got = answer(X, y, l2)
+        assert isinstance(got, (tuple, list)) and len(got) == 2, "return two things, the longer X and the longer y"
+        longer, targets = (np.asarray(v, float) for v in got)
         assert np.array_equal(X, X0) and np.array_equal(y, y0), "the data that came in were changed in place"
         assert longer.ndim == 2 and longer.shape[1] == d and targets.shape == (len(longer),), f"X keeps its {d} columns and y gets as many entries as X has rows; yours have shapes {longer.shape} and {targets.shape}"
-        got, want = np.linalg.lstsq(longer, targets, rcond=None)[0], np.linalg.solve(X.T @ X + l2 * np.eye(d), X.T @ y)
+        w, want = np.linalg.lstsq(longer, targets, rcond=None)[0], np.linalg.solve(X.T @ X + l2 * np.eye(d), X.T @ y)
         squared = np.linalg.solve(X.T @ X + l2**2 * np.eye(d), X.T @ y)
-        assert not np.allclose(got, squared), "you charge λ² and not λ: a row enters squared"
-        assert np.allclose(got, want), f"least squares on your rows gives {got.round(3)}; ridge with λ = {l2} is {want.round(3)}"
+        assert not np.allclose(w, squared), "you charge λ² and not λ: a row enters squared"
+        assert np.allclose(w, want), f"least squares on your rows gives {w.round(3)}; ridge with λ = {l2} is {want.round(3)}"
 
 # %% ../nbs/appendix/94_solutions_math.ipynb #a9748a03
 @checker("leave_one_out")
@@ -1275,8 +1279,11 @@ def _(answer):
     want = np.array([y[i] - A[i] @ np.linalg.lstsq(np.delete(A, i, 0), np.delete(y, i), rcond=None)[0] for i in range(30)])
     got = np.asarray(answer(A.copy(), y.copy()), float)
     assert got.shape == (30,), f"thirty examples, thirty residuals; got shape {got.shape}"
+    hat = np.einsum("ij,ij->i", *[np.linalg.qr(A)[0]] * 2)
     plain = y - A @ np.linalg.lstsq(A, y, rcond=None)[0]
     assert not np.allclose(got, plain), "these are the residuals of the fit to all examples, each of which has seen its own target"
+    assert not np.allclose(got, -want), "the sign is turned: a residual is target minus prediction"
+    assert not np.allclose(got, plain * (1 - hat)), "an example that pulls the fit towards itself has a *larger* residual without it: divide by 1 − p, do not multiply"
     assert np.allclose(got, want), f"without example 0 its residual is {want[0]:.3f}, yours is {got[0]:.3f}"
     import time
     big = rng.normal(size=(1500, 40)); t = time.perf_counter(); answer(big, big[:, 0].copy() + 1); took = time.perf_counter() - t
@@ -1301,7 +1308,7 @@ def _(answer):
 def _(answer):
     from dlfs.numerics import logsumexp
     rng = np.random.default_rng(0)
-    with np.errstate(all="raise", under="ignore"):
+    with np.errstate(all="raise", under="ignore", divide="ignore"):
         for name, z in {"rising scores": np.arange(20.0), "falling scores": -np.arange(20.0), "random scores": rng.normal(size=100) * 30, "one score": np.array([3.0]),
                         "scores near 1000": np.array([1000.0, 999.0, 1001.0]), "minus infinity first": np.array([-np.inf, 2.0, -np.inf, 1.0]), "nothing but minus infinity": np.full(3, -np.inf)}.items():
             got, want = answer(iter(z.tolist())), logsumexp(z)
@@ -1321,4 +1328,4 @@ def _(answer):
         if lam == 100.0: assert np.all(w == 0), "with so large a charge every weight is exactly zero"
         off = np.where(w == 0, np.maximum(0, np.abs(pull) - lam), np.abs(pull + lam * np.sign(w)))
         j = int(off.argmax())
-        assert off[j] < 1e-5, f"λ = {lam}: at a minimum the slope of the square balances λ in every coordinate whose weight is not zero, and is at most λ in the others; coordinate {j} is off by {off[j]:.1e}. Is the threshold ηλ, and is the square divided by n?"
+        assert off[j] < 1e-5, f"λ = {lam}: at a minimum the slope of the square balances λ in every coordinate whose weight is not zero, and is at most λ in the others; coordinate {j} is off by {off[j]:.1e}. Is the threshold ηλ, is the square divided by n, and were there steps enough?"
