@@ -421,6 +421,12 @@ static inline T NAME(chunk_sum)(const T *x, int64_t n) {
     for (int64_t j = 0; j < n; j++) s += x[j];
     return s;
 }
+static inline T NAME(chunk_squares)(const T *x, T m, int64_t n) {
+    T s = 0;
+    #pragma omp simd reduction(+:s)
+    for (int64_t j = 0; j < n; j++) s += (x[j] - m) * (x[j] - m);
+    return s;
+}
 void NAME(sum_rows)(const T *x, T *out, int64_t rows, int64_t cols) {   /* over the last axis */
     ROWS {
         double s = 0;
@@ -477,11 +483,7 @@ def sum_(x, dim=None, keepdim=False):
 # %% ../../nbs/metal/20_machine.ipynb #5f1a783a
 source(r"""
 static inline void NAME(moments)(const T *x, int64_t n, double eps, int64_t centre, T *mean, T *r) {
-    T s = 0, v = 0, m;
-    if (centre) s = NAME(chunk_sum)(x, n);
-    m = s / n;
-    #pragma omp simd reduction(+:v)
-    for (int64_t j = 0; j < n; j++) v += (x[j] - m) * (x[j] - m);
+    T m = centre ? NAME(chunk_sum)(x, n) / n : 0, v = NAME(chunk_squares)(x, m, n);
     v = v / n + (T)eps;
     *mean = m; *r = 1 / (DOUBLE ? sqrt(v) : sqrtf(v));
 }
