@@ -44,7 +44,7 @@ def linear(
 
 # %% ../../nbs/engine/09_modules.ipynb #1b81ca1d
 def _mix(h):
-    "Scramble 32 bits, reversibly: each bit of the input changes about half of the output's. [Wellons 2018, improved]"
+    "Scramble 32 bits, reversibly: each bit of the input changes about half of the output's. The constants come from a search (C. Wellons, hash-prospector)."
     h = (h ^ (h >> 16)) * np.uint32(0x21f0aaad)
     h = (h ^ (h >> 15)) * np.uint32(0xd35a2d97)
     return h ^ (h >> 15)
