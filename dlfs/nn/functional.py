@@ -68,7 +68,7 @@ def dropout(input, p=0.5, training=True, inplace=False):
     "Zero each entry with probability `p`, scale the others by 1/(1-p); nothing at all unless `training`."
     if not 0 <= p <= 1: raise ValueError(f"dropout probability has to be between 0 and 1, but got {p}")
     if not training or p == 0: return input
-    return _dropout(input, p, int(default_generator.integers(0, 1 << 62, ())))
+    return _dropout(input, p, int.from_bytes(default_generator.integers(0, 1 << 32, (2,), uint32).tobytes(), "little"))
 
 # %% ../../nbs/engine/09_modules.ipynb #64929d2d
 def _paired(name, input, target):
@@ -364,7 +364,7 @@ def _layer_norm_grad(g, x, weight, eps, centre):
     h = g if weight is None else g * weight
     gx = h - y * mean(h * y, -1, True)
     if centre: gx = gx - mean(h, -1, True)
-    return gx * r, sum(_rows(g * y), 0), sum(_rows(g), 0)
+    return gx * r, _rows(g * y).sum(0), _rows(g).sum(0)
 
 _layer_norm.vjp(x=lambda g, x, weight, eps, centre: _layer_norm_grad(g, x, weight, eps, centre)[0],
                 weight=lambda g, x, weight, eps, centre: _layer_norm_grad(g, x, weight, eps, centre)[1],
@@ -395,19 +395,19 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     return _layer_norm(x, w, None, finfo(input.dtype).eps if eps is None else eps, False).reshape(input.shape)
 
 # %% ../../nbs/metal/20_machine.ipynb #9bd9a212
-_ACTIVATIONS = {"relu": (relu, lambda g, x: relu.op.rules["x"](g, x)), "gelu": (gelu, lambda g, x: gelu.op.rules["input"](g, x, "none")),
-                "silu": (silu, lambda g, x: silu.op.rules["input"](g, x))}
+_ACTIVATIONS = {"relu": ("x",), "gelu": ("input", "none"), "silu": ("input",)}  # the name of its input, and settings
 
 @operation
 @kernels.define
-def _bias_act(x, bias, /, activation): return _ACTIVATIONS[activation][0](x + bias)
+def _bias_act(x, bias, /, activation): return OPS[activation](x + bias)
 
 @_bias_act.together
 @kernels.define
 def _bias_act_grad(g, x, bias, activation):
     "The gradients of x and bias."
-    gx = _ACTIVATIONS[activation][1](g, x + bias)
-    return gx, sum(_rows(gx), 0)
+    name, *settings = _ACTIVATIONS[activation]
+    gx = OPS[activation].op.rules[name](g, OPS[activation](x + bias) if activation == "relu" else x + bias, *settings)
+    return gx, _rows(gx).sum(0)
 
 _bias_act.vjp(x=lambda g, x, bias, activation: _bias_act_grad(g, x, bias, activation)[0],
               bias=lambda g, x, bias, activation: _bias_act_grad(g, x, bias, activation)[1])
