@@ -47,8 +47,7 @@ def small(op):
     return make
 
 def mlp(L, batch=128):
-    from importlib import import_module
-    nn, optim = import_module(L.__name__ + ".nn"), import_module(L.__name__ + ".optim")
+    nn, optim = module(L, "nn"), module(L, "optim")
     model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 128), nn.ReLU(), nn.Linear(128, 10))
     opt, loss_fn = optim.Adam(model.parameters()), nn.CrossEntropyLoss()
     x, t = L.from_numpy(array(batch, 784)), L.from_numpy(rng.integers(0, 10, batch))
@@ -60,26 +59,62 @@ def mlp(L, batch=128):
         return loss
     return step
 
-def cross_entropy(L):
+def functional(name, *shape, extra=lambda L, F: (), **kw):
+    "Forward and backward of a function of nn.functional, the gradients of all floating arguments included."
+    def make(L):
+        F = module(L, "nn.functional")
+        f = name if callable(name) else lambda F, *xs: getattr(F, name)(*xs, **kw)
+        x = L.from_numpy(array(*shape)).requires_grad_()
+        xs = [x, *extra(L, F)]
+        g = L.from_numpy(array(*f(F, *xs).shape))
+        leaves = [x for x in xs if getattr(x, "requires_grad", False)]
+        def step():
+            f(F, *xs).backward(g)
+            for x in leaves: x.grad = None
+        return step
+    return make
+
+def module(L, name):
     from importlib import import_module
-    F = import_module(L.__name__ + ".nn.functional")
-    z, t = L.from_numpy(array(4096, 1000)).requires_grad_(), L.from_numpy(rng.integers(0, 1000, 4096))
-    def step(): F.cross_entropy(z, t).backward(); z.grad = None
+    return import_module(f"{L.__name__}.{name}")
+
+def leaves(*shapes): return lambda L, F: [L.from_numpy(array(*s)).requires_grad_() for s in shapes]
+def classes(n, c): return lambda L, F: [L.from_numpy(rng.integers(0, c, n))]
+def with_bias(F, x, b): return F.bias_act(x, b, "relu") if hasattr(F, "bias_act") else F.relu(x + b)
+
+def embedding(L):
+    F, w = module(L, "nn.functional"), L.from_numpy(array(50_000, 256)).requires_grad_()
+    i, g = L.from_numpy(rng.integers(0, 50_000, 8192)), L.from_numpy(array(8192, 256))
+    def step(): F.embedding(i, w).backward(g); w.grad = None
     return step
 
+def summed(dim):
+    def make(L):
+        x = L.from_numpy(array(4096, 1000))
+        return lambda: x.sum(dim)
+    return make
+
 def adamw(L):
-    from importlib import import_module
-    p = import_module(L.__name__ + ".nn").Parameter(L.from_numpy(array(10_000_000)))
+    p = module(L, "nn").Parameter(L.from_numpy(array(10_000_000)))
     p.grad = L.from_numpy(array(10_000_000))
-    return import_module(L.__name__ + ".optim").AdamW([p]).step
+    return module(L, "optim").AdamW([p]).step
 
 #        name                       make                          steps  instances  goal
 ROWS = [("add 64x64",               small(lambda x, y: x + y),      200, 5, 1.0),
         ("multiply 64x64",          small(lambda x, y: x * y),      200, 5, 1.0),
         ("matmul 64x64",            small(lambda x, y: x @ y),      200, 5, 1.0),
-        ("MLP training step",       mlp,                             30, 7, 1.2),
-        ("cross-entropy 4096x1000", cross_entropy,                    2, 5, None),
-        ("AdamW step, 10 M",        adamw,                            1, 3, 2.0)]
+        ("MLP training step",       mlp,                             30, 7, 1.0),
+        ("softmax 4096x1000",       functional("softmax", 4096, 1000, dim=-1), 2, 5, 1.0),
+        ("cross-entropy 4096x1000", functional("cross_entropy", 4096, 1000, extra=classes(4096, 1000)), 2, 5, 1.0),
+        ("layer norm 4096x768",     functional(lambda F, x, w, b: F.layer_norm(x, (768,), w, b), 4096, 768, extra=leaves((768,), (768,))), 2, 5, 1.0),
+        ("GELU 4096x768",           functional("gelu", 4096, 768),    2, 5, 1.0),
+        ("AdamW step, 10 M",        adamw,                            1, 3, 1.0),
+        ("attention 8x8x256x64",    functional("scaled_dot_product_attention", 8, 8, 256, 64, extra=leaves(*[(8, 8, 256, 64)] * 2), is_causal=True), 2, 5, 1.0),
+        ("bias + ReLU 4096x768",    functional(with_bias, 4096, 768, extra=leaves((768,))), 2, 5, None),
+        ("embedding 8192 of 50000x256", embedding,                    2, 5, None),
+        ("dropout 4096x768",        functional("dropout", 4096, 768), 2, 5, None),
+        ("row sums 4096x1000",      summed(1),                       10, 5, None),
+        ("column sums 4096x1000",   summed(0),                       10, 5, None)]
 
 
 def timed(step, steps):

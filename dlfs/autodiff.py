@@ -65,7 +65,7 @@ class Op:
         self.variadic = any(p.kind is p.VAR_POSITIONAL for p in f)
         self.arrays = [p.name for p in f if p.kind in (p.POSITIONAL_ONLY, p.VAR_POSITIONAL)]
         self.settings = {p.name: p.default for p in f if p.name not in self.arrays}
-        self.rules, self.plans, self.fallback = {}, {}, None
+        self.rules, self.plans, self.fallback, self.joint = {}, {}, None, None
 
     def bind(self, args, kw):
         "Settings given by position or by name, in PyTorch's or NumPy's spelling, with the defaults filled in."
@@ -90,6 +90,7 @@ class Plan:
         if op.variadic: self.rules = [(i, op.rules[op.arrays[0]]) for i, _ in slots if op.rules]
         else: self.rules = [(i, op.rules[name]) for i, name in slots if name in op.rules]
         self.kept = [self.names(i, f) for i, f in self.rules]  # one list a rule
+        self.joint = op.joint if len(self.rules) > 1 and self.rules[0][0] == 0 else None
         code = "".join("(" + "".join(self.code(x) + "," for x in names) + ")," for names in self.kept)
         self.keep = eval(f"lambda ins, out, s: ({code})")
 
@@ -238,7 +239,8 @@ def operation(forward=None, *, elementwise=False, view=False, floats=False):
     call = make(op, forward)
     def vjp(**rules): op.rules.update(rules); op.plans.clear()
     def composed(f): op.fallback = f; return f
-    call.op, call.vjp, call.composed = op, vjp, composed
+    def together(f): op.joint = f; op.plans.clear(); return f
+    call.op, call.vjp, call.composed, call.together = op, vjp, composed, together
     call.__name__ = call.__qualname__ = forward.__name__
     call.__doc__, call.__module__, call.__wrapped__ = forward.__doc__, forward.__module__, forward
     OPS[op.name] = call
@@ -320,9 +322,11 @@ def propagate(
                                              "pass retain_graph=True to the first backward to go through it twice")
         if node.time < _touched.latest: _check_untouched(node)
         shapes = node.shapes
+        joint = node.plan.joint
         if create: gs = _recorded(node, g)
+        elif joint is not None: all_gs = joint(g, *saved[0])
         for k, (i, rule) in enumerate(node.plan.rules):
-            gi = gs[k] if create else rule(g, *saved[k])
+            gi = gs[k] if create else rule(g, *saved[k]) if joint is None else all_gs[i]
             if shapes is not None and gi.shape != shapes[k]: gi = unbroadcast(gi, shapes[k])
             if mode.anomaly: _check_gradient(node, i, gi)
             edge = node.edges[k]

@@ -6,7 +6,7 @@ __all__ = ['UFUNCS', 'add', 'sub', 'mul', 'neg', 'div', 'exp', 'log', 'sqrt', 's
 # %% ../nbs/api/00_ops.ipynb #ops-2
 import builtins, math
 import numpy as np
-from . import numerics
+from . import kernels, numerics
 from .array import *
 from .autodiff import *
 
@@ -125,10 +125,14 @@ def _same_dtype_slow(xs):
 
 # %% ../nbs/engine/08_autodiff.ipynb #216b0aae
 @elementwise
+@kernels.define
 def relu(x, /, inplace=False):
     "max(x, 0); its derivative at 0 is taken to be 0. `inplace` is accepted and ignored."
     return np.maximum(x, 0)
-relu.vjp(x=lambda g, out: _masked(g, ~(raw(out) <= 0)))
+
+@kernels.define
+def _relu_grad(g, out): return _masked(g, ~(raw(out) <= 0))
+relu.vjp(x=_relu_grad)
 
 # %% ../nbs/engine/08_autodiff.ipynb #4a0c9cf2
 @operation
@@ -218,8 +222,12 @@ def restore_axes(
     return g.reshape(tuple(1 if i in axes else n for i, n in enumerate(shape)))
 
 # %% ../nbs/engine/08_autodiff.ipynb #f9133077
+@kernels.define
+def _large_sum(x, dim=None, keepdim=False): return x.sum(axis=dim, keepdims=keepdim)
+
 @operation
 def _sum(x, /, dim=None, keepdim=False):
+    if x.size > 65536 and x.dtype.kind == "f": return _large_sum(x, dim, keepdim)
     return x.sum(axis=dim, keepdims=keepdim, dtype=np.int64 if x.dtype.kind in "iub" else None)
 _sum.vjp(x=lambda g, x_shape, dim, keepdim: expand(restore_axes(g, x_shape, dim, keepdim), x_shape))
 
@@ -547,13 +555,21 @@ def _spell_out(spec, xs):
 
 # %% ../nbs/engine/08_autodiff.ipynb #55950b1f
 @operation(floats=True)
+@kernels.define
 def _softmax(x, /, dim): return numerics.softmax(x, dim)
-_softmax.vjp(x=lambda g, out, dim: out * (g - sum(g * out, dim, True)))
+
+@kernels.define
+def _softmax_grad(g, out, dim): return out * (g - sum(g * out, dim, True))
+_softmax.vjp(x=_softmax_grad)
 
 # %% ../nbs/engine/08_autodiff.ipynb #d7d668c5
 @operation(floats=True)
+@kernels.define
 def _log_softmax(x, /, dim): return numerics.log_softmax(x, dim)
-_log_softmax.vjp(x=lambda g, out, dim: g - exp(out) * sum(g, dim, True))
+
+@kernels.define
+def _log_softmax_grad(g, out, dim): return g - exp(out) * sum(g, dim, True)
+_log_softmax.vjp(x=_log_softmax_grad)
 
 # %% ../nbs/engine/08_autodiff.ipynb #012107a0
 def softmax(input, dim=None, dtype=None, *, axis=None):

@@ -325,3 +325,18 @@ binary("huber", lambda T, x, y: T.nn.functional.huber_loss(*T.broadcast_tensors(
 case("bce", lambda T, x, y: T.nn.functional.binary_cross_entropy_with_logits(x, y, reduction="none"), lambda d: (lambda s: [d.leaf(s), d.leaf(s, .1, .9)])(d.shape()), nan=False)
 case("bce", lambda T, x, y: T.nn.functional.binary_cross_entropy(x, y, reduction="none"), lambda d: (lambda s: [d.leaf(s, .1, .9), d.leaf(s, .1, .9)])(d.shape()), nan=False)
 binary("bce", lambda T, x, y: T.bce(x, y), lo=.1, hi=.9, nan=False)
+def _rows_and(d, *names):
+    "A leaf (..., n) with n at least 2, and vectors of length n."
+    s = d.shape(0, 2, 1) + (d.integer(2, 5),)
+    return [d.leaf(s, ties=False), *[d.leaf(s[-1:], .3, 2) for _ in names]]
+def normed(T, name, x, *more, **kw): return getattr(T.nn.functional, name)(x, tuple(x.shape[-1:]), *more, **kw)
+case("layer_norm", lambda T, x, w, b: normed(T, "layer_norm", x, w, b), lambda d: _rows_and(d, "w", "b"), nan=False); case("layer_norm", lambda T, x: normed(T, "layer_norm", x, eps=.1), _rows_and, nan=False)
+case("layer_norm", lambda T, x, b: normed(T, "layer_norm", x, None, b), lambda d: _rows_and(d, "b"), nan=False); case("layer_norm", lambda T, x, w: normed(T, "rms_norm", x, w, eps=.01), lambda d: _rows_and(d, "w"), nan=False)
+case("layer_norm", lambda T, x, w, b: T.nn.functional.layer_norm(x, (2, 3), w, b), lambda d: [d.leaf((d.integer(1, 3), 2, 3), ties=False), d.leaf((2, 3)), d.leaf((2, 3))], nan=False)
+case("bias_act", lambda T, x, b: T.bias_act(x, b, "relu"), lambda d: [d.leaf((s := d.shape(1, 3, 1))), d.leaf(s[-1:], 4., 9.)]); case("bias_act", lambda T, x, b: T.bias_act(x, b, "gelu"), lambda d: [d.leaf((s := d.shape(1, 3, 1))), d.leaf(s[-1:])])
+case("bias_act", lambda T, x, b: T.bias_act(x, b, "silu"), lambda d: [d.leaf((s := d.shape(1, 3, 1))), d.leaf(s[-1:])])
+case("silu", lambda T, x: T.nn.functional.silu(x) * x, lambda d: [d.leaf(d.shape())])
+case("dropout", lambda T, x: T.dropped(x, .4, 12345678901234567890), lambda d: [d.leaf(d.shape())], nan=False)
+case("embedding", lambda T, w, i: T.nn.functional.embedding(i, w), lambda d: [d.leaf((4, d.integer(1, 3))), d.index(d.shape(0, 2), 4)])
+case("embedding", lambda T, w, i: T.nn.functional.embedding(i, w, padding_idx=-3), lambda d: [d.leaf((4, 2)), d.index((2, 3), 4)], check=False)  # the gradient leaves out what padding_idx names, the value does not
+case("embedding_grad", lambda T, r, i: T.embedding_grad(r, i, 4, 1), lambda d: [d.leaf((5, 2)), d.index((5,), 4)])

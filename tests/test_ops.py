@@ -22,11 +22,18 @@ class Ours:
     "dlfs, and the operations that have no public name."
     cast, move = staticmethod(OPS["cast"]), staticmethod(OPS["move"])
     bce, masked = staticmethod(OPS["bce"]), staticmethod(OPS["masked"])
+    dropped, embedding_grad, bias_act = staticmethod(OPS["dropout"]), staticmethod(OPS["embedding_grad"]), staticmethod(dlfs.nn.functional.bias_act)
     def __getattr__(self, name): return getattr(dlfs, name)
 class Theirs:
     cast, move = staticmethod(lambda x, d: x * 1), staticmethod(lambda x, d: x.cpu())
     bce = staticmethod(lambda x, y: torch.nn.functional.binary_cross_entropy(*torch.broadcast_tensors(x, y), reduction="none"))
     masked = staticmethod(lambda x, mask: torch.where(torch.as_tensor(mask), x, torch.zeros((), dtype=x.dtype)))
+    dropped = staticmethod(lambda x, p, key: x * torch.as_tensor(dlfs.nn.functional._survivors(tuple(x.shape), p, key)) / (1 - p))
+    bias_act = staticmethod(lambda x, b, f: getattr(torch.nn.functional, f)(x + b))
+    @staticmethod
+    def embedding_grad(rows, index, n, padding):
+        out = torch.zeros(n, rows.shape[-1], dtype=rows.dtype).index_add(0, index, rows)
+        return out.masked_fill((torch.arange(n) == padding)[:, None], 0)
     def __getattr__(self, name): return getattr(torch, name)
 OURS, THEIRS = Ours(), Theirs()
 each = pytest.mark.parametrize("case", CASES, ids=str)
@@ -252,15 +259,15 @@ class Planted:
     "An operation's rule replaced, and put back afterwards."
     def __init__(self, name, array, change):
         self.op, self.array = OPS[name].op, array
-        self.rule, self.ran = self.op.rules[array], 0
+        self.rule, self.joint, self.ran = self.op.rules[array], self.op.joint, 0
         @functools.wraps(self.rule)  # the engine reads a rule's parameters, which `wraps` passes on
         def wrong(*args):
             g = self.rule(*args); bad = change(g)
             if bad is not None: self.ran += 1
             return g if bad is None else bad
         self.wrong = wrong
-    def __enter__(self): self.op.rules[self.array] = self.wrong; self.op.plans.clear(); return self
-    def __exit__(self, *_): self.op.rules[self.array] = self.rule; self.op.plans.clear()
+    def __enter__(self): self.op.rules[self.array] = self.wrong; self.op.joint = None; self.op.plans.clear(); return self
+    def __exit__(self, *_): self.op.rules[self.array] = self.rule; self.op.joint = self.joint; self.op.plans.clear()
 
 def factor(g):
     if isinstance(g, Tensor) or not g.size: return None

@@ -8,6 +8,7 @@ import math, os, threading
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np
+from .. import kernels
 from ..array import *
 from ..autodiff import *
 from . import lr_scheduler
@@ -80,7 +81,8 @@ def step(self: Optimizer, closure=None):
             a, g = p.a, p.grad.a
             if g.shape != a.shape: raise ShapeError(f"{type(self).__name__}: a parameter {a.shape} has a gradient {g.shape}")
             rule, buffers, settings = self._update(a, g, group, self.state[p])
-            _in_blocks(rule, (a, g, *buffers), settings)
+            if hasattr(rule, "kernel"): rule(a, g, *buffers, **settings)
+            else: _in_blocks(rule, (a, g, *buffers), settings)
             touched(a)
     return loss
 
@@ -289,7 +291,7 @@ class Adadelta(Optimizer):
         return _adadelta, [state["square_avg"].a, state["acc_delta"].a], dict(lr=float(group["lr"]), **settings)
 
 # %% ../../nbs/engine/09_modules.ipynb #8237ac14
-def _adam(p, g, m, v, *rest, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, correction1, correction2):
+def _adam_block(p, g, m, v, *rest, lr, beta1, beta2, eps, weight_decay, decoupled, maximize, correction1, correction2):
     *largest, t, u = rest
     if decoupled:
         g = _effective(p, g, t, 0, maximize)
@@ -309,6 +311,9 @@ def _adam(p, g, m, v, *rest, lr, beta1, beta2, eps, weight_decay, decoupled, max
     np.divide(m, u, out=u)
     u *= lr * root / correction1
     p -= u
+
+@kernels.define
+def _adam(p, g, m, v, *largest, **settings): _in_blocks(_adam_block, (p, g, m, v, *largest), settings)
 
 class Adam(Optimizer):
     "Averaged gradient over the root of its average square, both corrected for their start at zero (Kingma & Ba 2015)."
