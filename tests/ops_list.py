@@ -325,3 +325,26 @@ binary("huber", lambda T, x, y: T.nn.functional.huber_loss(*T.broadcast_tensors(
 case("bce", lambda T, x, y: T.nn.functional.binary_cross_entropy_with_logits(x, y, reduction="none"), lambda d: (lambda s: [d.leaf(s), d.leaf(s, .1, .9)])(d.shape()), nan=False)
 case("bce", lambda T, x, y: T.nn.functional.binary_cross_entropy(x, y, reduction="none"), lambda d: (lambda s: [d.leaf(s, .1, .9), d.leaf(s, .1, .9)])(d.shape()), nan=False)
 binary("bce", lambda T, x, y: T.bce(x, y), lo=.1, hi=.9, nan=False)
+
+
+# ---- attention and the scan ------------------------------------------------------------------------------------
+
+def _attended(*kinds):
+    def sample(d):
+        b, (lq, lk, n, m) = d.shape(0, 2, least=1), (d.integer(1 if d.plain else 0, 4) for _ in range(4))
+        q, k, v = d.leaf(b + (lq, n)), d.leaf(b + (lk, n)), d.leaf(b + (lk, m))
+        return [q, k, v, *[d.mask((lq, lk)) if kind == "bool" else d.leaf((lq, lk)) for kind in kinds]]
+    return sample
+def _sdpa(T, *args, **kw): return T.nn.functional.scaled_dot_product_attention(*args, **kw)
+for kw in ({}, dict(is_causal=True), dict(scale=.3)): case("attention", lambda T, q, k, v, kw=kw: _sdpa(T, q, k, v, **kw), _attended(), nan=False)
+for kind in ("bool", "float"): case("attention", lambda T, q, k, v, mask: _sdpa(T, q, k, v, mask), _attended(kind), nan=False)
+def _recurrence(T, a, b, k, reverse):
+    if hasattr(T.nn.functional, "associative_scan"): return T.nn.functional.associative_scan(a, b, k, reverse)
+    a, b = T.broadcast_tensors(a, b); hs = []
+    a, b = (x.unbind(k)[::-1 if reverse else 1] for x in (a, b))
+    for x, y in zip(a, b): hs.append(x * (hs[-1] if hs else 0) + y)
+    return T.stack(hs[::-1 if reverse else 1], k)
+def _recurred(d):
+    s = d.shape(1, 3, least=1, most=5); k = d.axis(len(s))
+    return [d.leaf(d.part(s)), d.leaf(s), k, d.boolean()]
+case("associative_scan", _recurrence, _recurred, nan=False)
