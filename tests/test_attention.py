@@ -201,7 +201,7 @@ def test_no_thread_count_changes_a_bit():
 def test_half_precision_falls_back():
     x = [np.random.default_rng(i).normal(size=(2, 5, 16)).astype(np.float16) for i in range(3)]
     kernels.report(reset=True)
-    out = F.scaled_dot_product_attention(*x)
+    with kernels.use("auto"): out = F.scaled_dot_product_attention(*x)
     assert out.dtype == np.float16 and "dtype float16" in str(kernels.report())
     np.testing.assert_allclose(out, F.scaled_dot_product_attention(*[a.astype(float) for a in x]), atol=5e-3)
 

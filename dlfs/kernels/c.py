@@ -372,7 +372,7 @@ void NAME(attention)(const T *q, const T *k, const T *v, const T *mask, const in
                      int64_t heads, int64_t lq, int64_t lk, int64_t d, int64_t e, int64_t causal, double scale, int64_t threads,
                      T *out, T *top, T *share, T *work) {
     const int64_t tiles = (lq + QUERIES - 1) / QUERIES, each = QUERIES * (d + KEYS + e);
-    #pragma omp parallel for schedule(dynamic) num_threads(threads) if (heads * lq * lk * (d + e) > 16 * MANY)
+    #pragma omp parallel for schedule(dynamic) num_threads(threads) if (heads * lq * lk * (d + e) > 4 * MANY)
     for (int64_t u = 0; u < heads * tiles; u++) {
         const int64_t b = u % heads, i0 = (tiles - 1 - u / heads) * QUERIES;
         NAME(head) h = HEAD_OF(b);
@@ -383,7 +383,10 @@ void NAME(attention)(const T *q, const T *k, const T *v, const T *mask, const in
 
 # %% ../../nbs/metal/20_machine.ipynb #8603e39d
 def _up(x): # the last axis, to a multiple of 16
-    return x if x.shape[-1] % 16 == 0 else np.pad(x, [(0, 0)] * (x.ndim - 1) + [(0, -x.shape[-1] % 16)])
+    n = x.shape[-1]
+    if n % 16 == 0: return x
+    y = np.zeros((*x.shape[:-1], n + -n % 16), x.dtype); y[..., :n] = x
+    return y
 
 def _attention_args(q, k, v, mask, causal, scale):
     "The arguments that forward and backward share, from `q` to `threads`; arrays contiguous, and padded."
@@ -450,7 +453,7 @@ void NAME(attention_grad)(const T *q, const T *k, const T *v, const T *mask, con
                           const T *g, const T *out, const T *top, const T *share, T *dq, T *dk, T *dv, T *work) {
     const int64_t tiles = (lq + QUERIES - 1) / QUERIES, columns = (lk + KEYS - 1) / KEYS, each = QUERIES * (d + e + 2 * KEYS);
     const int64_t whole = heads % threads == 0 || heads >= 4 * threads, units = whole ? heads : heads * (tiles + columns);
-    #pragma omp parallel for schedule(dynamic) num_threads(threads) if (heads * lq * lk * (d + e) > 8 * MANY)
+    #pragma omp parallel for schedule(dynamic) num_threads(threads) if (heads * lq * lk * (d + e) > 2 * MANY)
     for (int64_t u = 0; u < units; u++) {
         const int64_t b = u % heads, x = u / heads, i0 = whole ? 0 : (tiles - 1 - x) * QUERIES, j0 = whole ? 0 : (x - tiles) * KEYS;
         const T *gb = g + b * lq * e, *ob = out + b * lq * e, *tb = top + b * lq, *rb = share + b * lq;

@@ -376,11 +376,14 @@ def _attention_inputs(q, k, v, mask, causal, p, gqa):
         raise ShapeError(f"{who}: enable_gqa: {shapes}: the heads (third axis from the end) of key and value must divide those of query")
     if mask is not None and mask.dtype not in (np.bool_, q.dtype): raise TypeError(f"{who}: attn_mask is {mask.dtype}; wanted bool, or {q.dtype} like the query")
 
+# %% ../../nbs/metal/20_machine.ipynb #de600113
 def _batches(q, k, v, mask):
     "The common batch axes; ShapeError if there are none, or the mask does not fit."
     shapes = [tuple(x.shape) for x in (q, k, v)]
-    try: batch = np.broadcast_shapes(*[s[:-2] for s in shapes])
-    except ValueError: raise ShapeError("scaled_dot_product_attention: the batch axes of query {}, key {} and value {} do not broadcast".format(*shapes)) from None
+    batch = shapes[0][:-2]
+    if not batch == shapes[1][:-2] == shapes[2][:-2]:
+        try: batch = np.broadcast_shapes(*[s[:-2] for s in shapes])
+        except ValueError: raise ShapeError("scaled_dot_product_attention: the batch axes of query {}, key {} and value {} do not broadcast".format(*shapes)) from None
     want = (*batch, q.shape[-2], k.shape[-2])
     if mask is not None:
         try: fits = np.broadcast_shapes(tuple(mask.shape), want) == want
@@ -397,7 +400,7 @@ def scaled_dot_product_attention(
     scale=None,        # of the scores; None: 1 / √d
     enable_gqa=False,  # several heads of `query` share one of `key` and `value`
 ):                     # (..., lq, e); a query that sees no key gets zeros
-    "softmax(query keyᵀ scale + mask) value, without ever holding the scores where a kernel applies [Vaswani et al. 2017]."
+    "softmax(query keyᵀ scale + mask) value [Vaswani et al. 2017]; where a kernel applies, the scores are never held."
     q, k, v = query, key, value
     _attention_inputs(q, k, v, attn_mask, is_causal, dropout_p, enable_gqa)
     if enable_gqa: k, v = (x if x.shape[-3] == q.shape[-3] else repeat_interleave(x, q.shape[-3] // x.shape[-3], -3) for x in (k, v))
@@ -468,7 +471,7 @@ def associative_scan(
 ):                 # all states, of the broadcast shape; the first is the first of `b`
     "The linear recurrence h[t] = a[t] h[t-1] + b[t]. ShapeError if the shapes do not broadcast, TypeError for mixed dtypes."
     if a.dtype != b.dtype: raise TypeError(f"associative_scan: a is {a.dtype}, b {b.dtype}; cast one")
-    try: shape = np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
+    try: shape = tuple(a.shape) if a.shape == b.shape else np.broadcast_shapes(tuple(a.shape), tuple(b.shape))
     except ValueError: raise ShapeError(f"associative_scan: a {tuple(a.shape)} and b {tuple(b.shape)}: shapes do not broadcast") from None
     if not shape: raise ShapeError("associative_scan: two numbers, shape (): there is no axis to run along")
     dim = axes_of(dim, len(shape), "associative_scan")[0]
