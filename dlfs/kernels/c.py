@@ -314,6 +314,9 @@ INLINE void NAME(scores)(const NAME(head) *h, const T *qt, int64_t i0, int64_t m
 
 # %% ../../nbs/metal/20_machine.ipynb #4f908628
 source(r"""
+/* e^x for a weight; what is below every normal number is zero at once, since numbers in between are slow on some processors */
+INLINE T NAME(weight)(T x) { int gone = x < (DOUBLE ? -708 : -87); T e = NAME(fast_exp)(gone ? 0 : x); return gone ? 0 : e; }
+
 /* s becomes e^(s - max); max, sum are brought up to date; old is the factor by which what was collected before must shrink */
 INLINE void NAME(online)(T *s, int64_t n, int64_t w, T *max, T *sum, T *old) {
     for (int64_t c = 0; c < w; c += 16) {
@@ -322,11 +325,11 @@ INLINE void NAME(online)(T *s, int64_t n, int64_t w, T *max, T *sum, T *old) {
         for (int64_t j = 0; j < n; j++) for (int i = 0; i < 16; i++) top[i] = MAX(top[i], s[j * QUERIES + c + i]);
         for (int i = 0; i < 16; i++) {
             T ref = top[i] == -INFINITY ? 0 : top[i];       /* nothing seen yet: -inf - (-inf) would be nan */
-            old[c + i] = NAME(fast_exp)(max[c + i] - ref);
+            old[c + i] = NAME(weight)(max[c + i] - ref);
             z[i] = sum[c + i] * old[c + i]; max[c + i] = top[i]; top[i] = ref;
         }
         for (int64_t j = 0; j < n; j++) for (int i = 0; i < 16; i++) {
-            T p = NAME(fast_exp)(s[j * QUERIES + c + i] - top[i]);
+            T p = NAME(weight)(s[j * QUERIES + c + i] - top[i]);
             s[j * QUERIES + c + i] = p; z[i] += p;
         }
         for (int i = 0; i < 16; i++) sum[c + i] = z[i];
@@ -435,7 +438,7 @@ static void NAME(attend_back)(const NAME(head) *h, int64_t i0, int64_t from, int
         for (int64_t j = 0; j < n; j++) {
             T *sj = s + j * QUERIES, *dj = ds + j * QUERIES;
             for (int64_t i = 0; i < w; i++) {
-                T p = NAME(fast_exp)(sj[i] - max[i]) * r[i];
+                T p = NAME(weight)(sj[i] - max[i]) * r[i];
                 sj[i] = p; dj[i] = p * (dj[i] - delta[i]) * h->scale;
             }
         }

@@ -415,7 +415,7 @@ def scaled_dot_product_attention(
     out = dropout(_weights(_scores(q, k, attn_mask if learned else raw(attn_mask), is_causal, scale)), dropout_p) @ v
     return out if tensors else out.a
 
-# %% ../../nbs/metal/20_machine.ipynb #62f192c9
+# %% ../../nbs/metal/20_machine.ipynb #485f40f2
 def _doubling(a, b, dim, reverse):
     "All h[t] = a[t] h[t-1] + b[t] in about log₂ n rounds; works on arrays and Tensors."
     n, step = b.shape[dim], 1
@@ -428,6 +428,7 @@ def _doubling(a, b, dim, reverse):
         step *= 2
     return b
 
+# %% ../../nbs/metal/20_machine.ipynb #21e9783a
 @kernels.define
 def _scan(a, b, dim, reverse): # two arrays of one shape; dim ≥ 0
     "h[t] = a[t] h[t-1] + b[t] along an axis, from its other end if `reverse`; the first coefficient meets nothing."
