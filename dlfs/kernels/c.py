@@ -490,36 +490,73 @@ def c_attention_grad(g, q, k, v, out, kept, mask, causal, scale):
 
 # %% ../../nbs/metal/20_machine.ipynb #587103fd
 source(r"""
-#define SCAN_WIDTH 512  /* numbers inside of time that one thread carries along */
-#define SCAN_UNITS \
-    const int64_t parts = (inner + SCAN_WIDTH - 1) / SCAN_WIDTH; \
-    _Pragma("omp parallel for schedule(static) if (outer * n * inner > MANY)") \
-    for (int64_t u = 0; u < outer * parts; u++)
-#define SCAN_PART(u) const int64_t from = u % parts * SCAN_WIDTH, to = MIN(from + SCAN_WIDTH, inner), start = u / parts * n * inner
 #define AT(t) (start + (reverse ? n - 1 - (t) : (t)) * inner)  /* where step t begins */
 
-void NAME(scan)(const T *a, const T *b, T *h, int64_t outer, int64_t n, int64_t inner, int64_t reverse) {
-    SCAN_UNITS {
-        SCAN_PART(u);
-        memcpy(h + AT(0) + from, b + AT(0) + from, (to - from) * sizeof(T));
-        for (int64_t t = 1; t < n; t++) {
-            const T *at = a + AT(t), *bt = b + AT(t), *before = h + AT(t - 1); T *ht = h + AT(t);
-            #pragma omp simd
-            for (int64_t i = from; i < to; i++) ht[i] = at[i] * before[i] + bt[i];
-        }
+/* the axes inside of time are long: vectors over the numbers from..to of them */
+INLINE void NAME(scan_wide)(const T *a, const T *b, T *h, int64_t start, int64_t from, int64_t to, int64_t n, int64_t inner, int64_t reverse) {
+    memcpy(h + AT(0) + from, b + AT(0) + from, (to - from) * sizeof(T));
+    for (int64_t t = 1; t < n; t++) {
+        const T *at = a + AT(t), *bt = b + AT(t), *before = h + AT(t - 1); T *ht = h + AT(t);
+        #pragma omp simd
+        for (int64_t i = from; i < to; i++) ht[i] = at[i] * before[i] + bt[i];
     }
 }
-void NAME(scan_grad)(const T *g, const T *a, const T *h, T *da, T *db, int64_t outer, int64_t n, int64_t inner, int64_t reverse) {
-    SCAN_UNITS {
-        SCAN_PART(u);
-        for (int64_t t = n - 1; t >= 0; t--) {
-            const T *gt = g + AT(t), *later = db + AT(t + 1), *next = a + AT(t + 1), *before = h + AT(t - 1); T *dat = da + AT(t), *dbt = db + AT(t);
-            #pragma omp simd
-            for (int64_t i = from; i < to; i++) dbt[i] = t == n - 1 ? gt[i] : gt[i] + next[i] * later[i];
-            #pragma omp simd
-            for (int64_t i = from; i < to; i++) dat[i] = t == 0 ? 0 : dbt[i] * before[i];
-        }
+INLINE void NAME(scan_wide_grad)(const T *g, const T *a, const T *h, T *da, T *db, int64_t start, int64_t from, int64_t to, int64_t n, int64_t inner, int64_t reverse) {
+    for (int64_t t = n - 1; t >= 0; t--) {
+        const T *gt = g + AT(t), *later = db + AT(t + 1), *next = a + AT(t + 1), *before = h + AT(t - 1); T *dat = da + AT(t), *dbt = db + AT(t);
+        #pragma omp simd
+        for (int64_t i = from; i < to; i++) dbt[i] = t == n - 1 ? gt[i] : gt[i] + next[i] * later[i];
+        #pragma omp simd
+        for (int64_t i = from; i < to; i++) dat[i] = t == 0 ? 0 : dbt[i] * before[i];
     }
+}
+""")
+
+# %% ../../nbs/metal/20_machine.ipynb #a88cb318
+source(r"""
+INLINE void NAME(scan_lanes)(const int lanes, const T *a, const T *b, T *h, const int64_t *first, int64_t n, int64_t step) {
+    T s[8];
+    for (int r = 0; r < lanes; r++) s[r] = h[first[r]] = b[first[r]];
+    for (int64_t t = 1; t < n; t++) for (int r = 0; r < lanes; r++) {
+        const int64_t i = first[r] + t * step;
+        h[i] = s[r] = a[i] * s[r] + b[i];
+    }
+}
+INLINE void NAME(scan_lanes_grad)(const int lanes, const T *g, const T *a, const T *h, T *da, T *db, const int64_t *first, int64_t n, int64_t step) {
+    T s[8] = {0}, next[8] = {0};
+    for (int64_t t = n - 1; t >= 0; t--) for (int r = 0; r < lanes; r++) {
+        const int64_t i = first[r] + t * step;
+        db[i] = s[r] = t == n - 1 ? g[i] : g[i] + next[r] * s[r];
+        da[i] = t ? s[r] * h[i - step] : 0;
+        next[r] = a[i];
+    }
+}
+""")
+
+# %% ../../nbs/metal/20_machine.ipynb #6dd1612e
+source(r"""
+#define SCAN(WIDE_ONES, LANES_OF) \
+    const int wide = inner >= 16; \
+    const int64_t width = wide ? 512 : 8, parts = (inner + width - 1) / width, all = outer * inner, units = wide ? outer * parts : (all + 7) / 8; \
+    _Pragma("omp parallel for schedule(static) if (all * n > MANY)") \
+    for (int64_t u = 0; u < units; u++) { \
+        if (wide) { \
+            const int64_t from = u % parts * width, to = MIN(from + width, inner), start = u / parts * n * inner; \
+            WIDE_ONES; \
+        } else { \
+            int64_t first[8], lanes = MIN(8, all - u * 8), step = reverse ? -inner : inner; \
+            for (int64_t r = 0; r < lanes; r++) first[r] = (u * 8 + r) / inner * n * inner + (u * 8 + r) % inner + (reverse ? (n - 1) * inner : 0); \
+            if (lanes == 8) { LANES_OF(8, first); } else for (int64_t r = 0; r < lanes; r++) { LANES_OF(1, first + r); } \
+        } \
+    }
+#define FORWARD(k, first) NAME(scan_lanes)(k, a, b, h, first, n, step)
+#define BACKWARD(k, first) NAME(scan_lanes_grad)(k, g, a, h, da, db, first, n, step)
+
+void NAME(scan)(const T *a, const T *b, T *h, int64_t outer, int64_t n, int64_t inner, int64_t reverse) {
+    SCAN(NAME(scan_wide)(a, b, h, start, from, to, n, inner, reverse), FORWARD)
+}
+void NAME(scan_grad)(const T *g, const T *a, const T *h, T *da, T *db, int64_t outer, int64_t n, int64_t inner, int64_t reverse) {
+    SCAN(NAME(scan_wide_grad)(g, a, h, da, db, start, from, to, n, inner, reverse), BACKWARD)
 }
 """)
 
