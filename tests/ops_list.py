@@ -340,3 +340,26 @@ case("dropout", lambda T, x: T.dropped(x, .4, 12345678901234567890), lambda d: [
 case("embedding", lambda T, w, i: T.nn.functional.embedding(i, w), lambda d: [d.leaf((4, d.integer(1, 3))), d.index(d.shape(0, 2), 4)])
 case("embedding", lambda T, w, i: T.nn.functional.embedding(i, w, padding_idx=-3), lambda d: [d.leaf((4, 2)), d.index((2, 3), 4)], check=False)  # the gradient leaves out what padding_idx names, the value does not
 case("embedding_grad", lambda T, r, i: T.embedding_grad(r, i, 4, 1), lambda d: [d.leaf((5, 2)), d.index((5,), 4)])
+
+
+# ---- attention and the scan ------------------------------------------------------------------------------------
+
+def _attended(*kinds):
+    def sample(d):
+        b, (lq, lk, n, m) = d.shape(0, 2, least=1), (d.integer(1 if d.plain else 0, 4) for _ in range(4))
+        q, k, v = d.leaf(b + (lq, n)), d.leaf(b + (lk, n)), d.leaf(b + (lk, m))
+        return [q, k, v, *[d.mask((lq, lk)) if kind == "bool" else d.leaf((lq, lk)) for kind in kinds]]
+    return sample
+def _sdpa(T, *args, **kw): return T.nn.functional.scaled_dot_product_attention(*args, **kw)
+for kw in ({}, dict(is_causal=True), dict(scale=.3)): case("attention", lambda T, q, k, v, kw=kw: _sdpa(T, q, k, v, **kw), _attended(), nan=False)
+for kind in ("bool", "float"): case("attention", lambda T, q, k, v, mask: _sdpa(T, q, k, v, mask), _attended(kind), nan=False)
+def _recurrence(T, a, b, k, reverse):
+    if hasattr(T.nn.functional, "associative_scan"): return T.nn.functional.associative_scan(a, b, k, reverse)
+    a, b = T.broadcast_tensors(a, b); hs = []
+    a, b = (x.unbind(k)[::-1 if reverse else 1] for x in (a, b))
+    for x, y in zip(a, b): hs.append(x * (hs[-1] if hs else 0) + y)
+    return T.stack(hs[::-1 if reverse else 1], k)
+def _recurred(d):
+    s = d.shape(1, 3, least=1, most=5); k = d.axis(len(s))
+    return [d.leaf(d.part(s)), d.leaf(s), k, d.boolean()]
+case("associative_scan", _recurrence, _recurred, nan=False)
