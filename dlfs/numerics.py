@@ -152,9 +152,9 @@ def calibration_curve(
 
 # %% ../nbs/math/06_linear_models.ipynb #7110ab01
 def _scores(z):
-    "The scores as an array of floats."
-    z = np.asarray(z)
-    return z if z.dtype.kind == "f" else z.astype(np.float64)
+    "The scores as floating-point numbers; an array of floats, of whatever library and precision, as it is."
+    z = z if hasattr(z, "dtype") else np.asarray(z)
+    return z.astype(np.float64) if z.dtype.kind in "iub" else z
 
 def logsumexp(
     z,              # scores, any shape
