@@ -1329,3 +1329,96 @@ def _(answer):
         off = np.where(w == 0, np.maximum(0, np.abs(pull) - lam), np.abs(pull + lam * np.sign(w)))
         j = int(off.argmax())
         assert off[j] < 1e-5, f"λ = {lam}: at a minimum the slope of the square balances λ in every coordinate whose weight is not zero, and is at most λ in the others; coordinate {j} is off by {off[j]:.1e}. Is the threshold ηλ, is the square divided by n, and were there steps enough?"
+
+# %% ../nbs/appendix/94_solutions_metal.ipynb #6b449cde
+@checker("intensity")
+def _(answer):
+    cases = [(("dot", 1000), 1999 / 8000), (("axpy", 1000), 2 / 12), (("row sums", 100), 100 * 99 / (4 * (100**2 + 100))),
+             (("matrix times vectors", 100, 1), (2 * 100**2 - 100) / (4 * (100**2 + 200))), (("matrix times vectors", 100, 50), (2 * 100**2 * 50 - 5000) / (4 * (100**2 + 2 * 5000))), (("adamw", 1000), 14 / 28)]
+    for args, want in cases:
+        got = answer(*args)
+        assert got is not None and np.isclose(got, want, rtol=0.02), f"{args}: {want:.3f} operations per byte, yours is {got}: is every input read once, every output written once (and what is updated, both), at four bytes a number?"
+
+# %% ../nbs/appendix/94_solutions_metal.ipynb #fa27937a
+@checker("roof")
+def _(answer):
+    got = answer(2e9, 1e9, 1e11, 2e10)
+    assert isinstance(got, tuple) and len(got) == 2, "return a pair: the time, and which of the two sets it"
+    for W, Q, P, B in ((2e9, 1e9, 1e11, 2e10), (1e12, 1e9, 1e11, 2e10), (0, 1e6, 1e9, 1e9), (5e9, 1e9, 1e11, 2e10)):
+        t, side = answer(W, Q, P, B)
+        want = "compute" if W / P > Q / B else "memory"
+        assert np.isclose(t, max(W / P, Q / B)), f"arithmetic takes {W / P:.2g} s, memory {Q / B:.2g} s, and they overlap: at best {max(W / P, Q / B):.2g} s; yours is {t:.2g}"
+        assert side == want, f"with W={W:.0e}, Q={Q:.0e} the slower side is {want!r}, you say {side!r}"
+
+# %% ../nbs/appendix/94_solutions_metal.ipynb #8fec9d6e
+@checker("cache_misses")
+def _(answer):
+    assert answer([0, 4, 8, 60, 64], 8, 1) == 2, "addresses 0 to 60 lie in one line of 64 bytes, 64 in the next: two misses"
+    assert answer([0, 64, 0, 64], 2, 1) == 2, "two lines in two sets do not disturb each other: two misses"
+    assert answer([0, 128, 0, 128], 2, 1) == 4, "lines 0 and 2 fall into the same one of two sets, which has room for one: every access misses"
+    assert answer([0, 128, 0, 128], 2, 2) == 2, "with two ways both fit into the set"
+    assert answer([0, 64, 0, 128, 0], 2, 2) == 3, "the line to give way is the one *used* longest ago, 64, and not the one that *came* first: 0 stays, three misses"
+    assert answer([], 4, 1) == 0
+
+# %% ../nbs/appendix/94_solutions_metal.ipynb #fdc13388
+@checker("careful_sum")
+def _(answer):
+    import ctypes, subprocess, tempfile
+    from pathlib import Path
+    from dlfs.kernels.c import FLAGS, compiler
+    assert isinstance(answer, str), "the answer is C text"
+    assert "double" not in answer, "every variable a float, please: with a double the exercise is over before it began"
+    assert compiler(), "this check needs a C compiler"
+    with tempfile.TemporaryDirectory() as folder:
+        c, so = Path(folder, "sum.c"), Path(folder, "sum.so")
+        c.write_text("#include <math.h>\n#include <stdint.h>\n" + answer)
+        done = subprocess.run([*compiler(), *FLAGS, str(c), "-o", str(so), "-lm"], capture_output=True, text=True)
+        assert done.returncode == 0, "it does not compile: " + done.stderr[:400]
+        lib = ctypes.CDLL(str(so))
+        assert hasattr(lib, "sum"), "the text has no function `sum`"
+        lib.sum.restype, lib.sum.argtypes = None, [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64]
+        rng = np.random.default_rng(0)
+        for n in (1, 3, 1000, 100_003, 2_000_000):
+            x, out = rng.random(n).astype(np.float32), np.full(1, np.nan, np.float32)
+            lib.sum(x.ctypes.data, out.ctypes.data, n)
+            right = x.sum(dtype=np.float64); error = abs(out[0] / right - 1) / 2.0**-24
+            assert error < 8, f"the sum of {n:,} numbers between 0 and 1 is {right:.4f}, yours is {out[0]:.4f}: {error:.0f} units of roundoff away, and a few are possible"
+
+# %% ../nbs/appendix/94_solutions_metal.ipynb #d2ecb4ee
+@checker("stochastic_bf16")
+def _(answer):
+    rng = np.random.default_rng(0)
+    exact = np.array([1.0, -2.5, 0.0, 3e38, 2.0**-126], np.float32)
+    exact = (exact.view(np.uint32) & np.uint32(0xffff0000)).view(np.float32)
+    got = answer(exact, rng)
+    assert got is not None and got.dtype == np.float32 and np.array_equal(got, exact), "what is a bfloat16 already must come back unchanged, as float32"
+    for v in (1 + 2.0**-9, 1 + 3 * 2.0**-9, -(1 + 2.0**-10), 1e-3):
+        x = np.full(40_000, v, np.float32); y = answer(x, rng)
+        assert not np.any(y.view(np.uint32) & 0xffff), "the lower 16 bits of every result are zero: that is what makes it a bfloat16"
+        assert len(np.unique(y)) == 2, f"{v:.6f} lies between two bfloat16 numbers, and both must occur; you give {np.unique(y)}"
+        ulp = abs(np.diff(np.unique(y))[0]); off = abs(y.mean(dtype=np.float64) - np.float32(v)) / ulp
+        assert off < 0.02, f"on average the rounding of {v:.6f} is off by {off:.2f} of a last place: the probability to go up is the part that is cut off"
+
+# %% ../nbs/appendix/94_solutions_metal.ipynb #9595a73c
+@checker("online_pair")
+def _(answer):
+    online, merge = answer
+    inf = float("inf")
+    class Once:
+        "An iterable that may be read once."
+        def __init__(self, xs): self.xs, self.reads = list(xs), 0
+        def __iter__(self):
+            self.reads += 1
+            assert self.reads == 1, "one pass: the scores may be read once"
+            return iter(self.xs)
+    for z in ([1.0, 2.0, 3.0], [3.0, 2.0, 1.0], [1000.0, 0.0, 1001.0], [-inf, 0.5, -inf, 1.5], [-5.0]):
+        with np.errstate(all="ignore"): got = online(Once(z))
+        m = max(z); want = sum(np.exp(v - m) for v in z)
+        assert got is not None and np.isclose(got[0], m) and np.isclose(got[1], want), f"for {z} maximum and sum are ({m}, {want:.4f}), yours are {got}: when the maximum moves, the sum so far is measured in the old unit" + (", and -inf minus -inf is nan" if -inf in z else "")
+    m, s = online(Once([-inf, -inf])); assert m == -inf and s == 0, "of scores that are all -inf the sum is 0 (nothing was seen), not nan"
+    z = np.random.default_rng(0).normal(size=30) * 50
+    a, b, c = (online(Once(p)) for p in (z[:7].tolist(), z[7:20].tolist(), z[20:].tolist()))
+    left, right, all_ = merge(merge(a, b), c), merge(a, merge(b, c)), online(Once(z.tolist()))
+    assert np.allclose(left, right) and np.allclose(left, all_), f"merged in either order the pairs should give {all_}; yours are {left} and {right}"
+    got = merge((-inf, 0.0), (2.0, 1.5)); assert np.allclose(got, (2.0, 1.5)), f"merging with an empty part changes nothing; yours gives {got}"
+    got = merge((-inf, 0.0), (-inf, 0.0)); assert got[0] == -inf and got[1] == 0, f"two empty parts are an empty part; yours gives {got}"
