@@ -27,6 +27,8 @@ test: .venv/.test ## everything that is checked: packages, export, every noteboo
 	@$(THREADS) $(BIN)/nbdev_test --n_workers 2 --timing
 	$(call section,tests)
 	@$(THREADS) $(BIN)/python -m pytest -n 2 -q -rs tests
+	$(call section,the engine's tests once more with the kernels off)
+	@$(THREADS) DLFS_KERNELS=array $(BIN)/python -m pytest -n 2 -q tests/test_ops.py tests/test_engine.py tests/test_nn.py tests/test_optim.py tests/test_attention.py
 
 book: .venv/.test ## run every chapter in a fresh kernel, in place; CH=11 for one
 	@$(BIN)/python tools/book.py run $(CH)
@@ -57,7 +59,7 @@ hooks: .venv/.book ## notebook-aware git diff and merge in this clone (undo: git
 	if [ ! -e "$$hook" ]; then printf '#!/bin/sh\n.venv/bin/nbdev_trust\n' > "$$hook"; chmod +x "$$hook"; fi
 	@echo "git diff shows notebooks as text, git merge joins them by cell, and merged notebooks are trusted. JupyterLab from 'make lab' saves them clean."
 
-clean: ## remove what was built; twins and .venv stay
+clean: ## remove what was built; twins, .venv and the cache of C kernels stay
 	@rm -rf _proc _docs .quarto build dlfs.egg-info .pytest_cache .hypothesis nbs/nbdev.yml
 	@find . -path ./.venv -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print0 | xargs -0 rm -rf
 

@@ -17,7 +17,7 @@ CHAPTERS = {
     "04": ("Optimization", 0, 3, ["03"]), "05": ("Learning\nfrom data", 0, 4, ["04"]), "06": ("Linear models", 0, 5, ["05"]),
     "07": ("Differentiation,\nfour ways", 1, 1, ["02"]), "08": ("The engine", 1, 2, ["07"]), "09": ("Modules,\noptimisers", 1, 3, ["08", "04"]),
     "10": ("Data and\ntraining", 1, 4, ["09", "05"]), "11": ("Perceptrons", 1, 5, ["10", "06"]),
-    "machine": ("The machine", 2, 2, ["08"]), "CUDA": ("CUDA", 2, 1, ["machine"]), "Triton": ("Triton,\ndevices", 2, 0, ["CUDA"]),
+    "20": ("The machine", 2, 2, ["08"]), "CUDA": ("CUDA", 2, 1, ["20"]), "Triton": ("Triton,\ndevices", 2, 0, ["CUDA"]),
     "12": ("Convolution", 3, 5, ["11"]), "13": ("Beyond images", 3, 4, ["12"]), "14": ("Scaling up", 4, 5, ["12"]),
     "15": ("Tokens", 3, 3, ["11"]), "16": ("Transformers", 3, 2, ["15"]), "17": ("Transformers\nin practice", 3, 1, ["16"]),
     "18": ("Recurrence", 4, 3, ["15"]), "19": ("State spaces", 4, 2, ["18", "16"]),
