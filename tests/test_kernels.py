@@ -19,6 +19,12 @@ DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["f32", 
 SHAPES = pytest.mark.parametrize("shape", [(1, 1), (1, 17), (17, 1), (3, 1000), (0, 5), (5, 0), (2, 3, 17), (17,), (300, 33), (600, 257)], ids=str)
 rng = np.random.default_rng(0)
 
+@pytest.fixture(autouse=True)
+def same_numbers():
+    "Each test draws the same numbers, whatever ran before it and in which process."
+    global rng
+    rng = np.random.default_rng(0)
+
 
 def numbers(shape, dtype, scale=2): return (scale * rng.standard_normal(shape)).astype(dtype)
 

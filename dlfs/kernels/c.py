@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from . import AVAILABLE, Unsupported, kernel
 
-# %% ../../nbs/metal/20_machine.ipynb #e85e28a5
+# %% ../../nbs/metal/20_machine.ipynb #c76f6312
 SOURCES = []  # the C text, piece by piece; T is float or double, and NAME(f) is f_f32 or f_f64
 
 def source(text): SOURCES.append(text); _Library.current = None
@@ -38,7 +38,7 @@ void dlfs_keep_pages(void) {}
 #define MANY 131072  /* numbers from which on several threads share the work */
 """
 
-# %% ../../nbs/metal/20_machine.ipynb #21b457c7
+# %% ../../nbs/metal/20_machine.ipynb #0b7e3c1a
 def whole_source():
     "One translation unit: everything once for float, once for double."
     body = "\n".join(SOURCES)
@@ -47,7 +47,7 @@ def whole_source():
         return "".join(f"#define {k} {v}\n" for k, v in words.items()) + body + "".join(f"\n#undef {k.split('(')[0]}" for k in words) + "\n"
     return HEAD + of("float", "f32", 32) + of("double", "f64", 64)
 
-# %% ../../nbs/metal/20_machine.ipynb #245b9388
+# %% ../../nbs/metal/20_machine.ipynb #31cad3d3
 def compiler():
     "The command of the host's C compiler, or None: the environment variable CC, or the first of cc, gcc, clang."
     for c in (os.environ.get("CC"), "cc", "gcc", "clang"):
@@ -62,7 +62,7 @@ def cache_folder():
     if sys.platform == "darwin": return Path.home() / "Library" / "Caches" / "dlfs"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlfs"
 
-# %% ../../nbs/metal/20_machine.ipynb #ecba22b1
+# %% ../../nbs/metal/20_machine.ipynb #cb41f58f
 def _run(command):
     import subprocess
     try: return subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -76,7 +76,7 @@ def _machine():
     version = _run([*compiler(), "--version"]).stdout.splitlines()[:1]
     return f"{sys.platform} {platform.machine()} {cpu} {compiler()} {version}"
 
-# %% ../../nbs/metal/20_machine.ipynb #7725f3bb
+# %% ../../nbs/metal/20_machine.ipynb #1490c80c
 class BuildError(RuntimeError): "The C kernels cannot be built here; the text says why."
 
 def _compile(text, path, flags):
@@ -97,7 +97,7 @@ def _intact(path):
     try: return hashlib.sha256(path.read_bytes()).hexdigest() == path.with_suffix(".sha256").read_text()
     except OSError: return False
 
-# %% ../../nbs/metal/20_machine.ipynb #dd16df8d
+# %% ../../nbs/metal/20_machine.ipynb #1d1b8aae
 def build(
     flags=(),      # further flags
     openmp=True,   # use OpenMP where the compiler has it
@@ -123,7 +123,7 @@ def build(
             except BuildError as e: error = e; break                                         # other flags, then
     raise error
 
-# %% ../../nbs/metal/20_machine.ipynb #afa78d4d
+# %% ../../nbs/metal/20_machine.ipynb #61cb574f
 class _Library:
     "The built kernels: loaded when first needed, once a process."
     current, lock = None, threading.RLock()
@@ -137,7 +137,7 @@ class _Library:
         self.lib.dlfs_keep_pages()
         os.register_at_fork(after_in_child=self.lib.dlfs_one_thread)  # a forked process has no threads but its own, and OpenMP does not know
 
-# %% ../../nbs/metal/20_machine.ipynb #c5006035
+# %% ../../nbs/metal/20_machine.ipynb #472d72a0
 WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}  # threads without work soon sleep: BLAS has threads too, and needs the cores
 
 def library():
@@ -156,7 +156,7 @@ def _why_not():
     except Unsupported as e: return str(e)
 AVAILABLE["c"] = _why_not
 
-# %% ../../nbs/metal/20_machine.ipynb #4d51619d
+# %% ../../nbs/metal/20_machine.ipynb #5f628dec
 _CODES = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "d": ctypes.c_double, "u": ctypes.c_uint64}
 _SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 _byte = ctypes.c_char
@@ -166,7 +166,7 @@ def address(a):
     try: return ctypes.addressof(_byte.from_buffer(a))
     except (TypeError, ValueError, BufferError): return a.ctypes.data  # read-only, or empty
 
-# %% ../../nbs/metal/20_machine.ipynb #ec947ba6
+# %% ../../nbs/metal/20_machine.ipynb #d5f1d3e3
 def function(
     name, # of the C function, without its suffix
     args, # a letter for each argument: p pointer, n int64, d double, u uint64
@@ -184,7 +184,7 @@ def function(
         f(*[address(v) if isinstance(v, np.ndarray) else v for v in values])
     return call
 
-# %% ../../nbs/metal/20_machine.ipynb #165e7469
+# %% ../../nbs/metal/20_machine.ipynb #f7da5332
 def floats(x, *more):
     "The arrays, contiguous; Unsupported unless all are NumPy arrays of one dtype, float32 or float64."
     for a in (x, *more):
@@ -194,7 +194,7 @@ def floats(x, *more):
     if not more: return x if x.flags.c_contiguous else np.ascontiguousarray(x)
     return [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in (x, *more)]
 
-# %% ../../nbs/metal/20_machine.ipynb #510d5791
+# %% ../../nbs/metal/20_machine.ipynb #1b665e0a
 def polynomial(z, coefficients):
     "C text of a polynomial in `z`, lowest coefficient first, by Horner's rule."
     text = ""
@@ -204,7 +204,7 @@ def polynomial(z, coefficients):
 def of_type(single, double): return f"(DOUBLE ? {double} : {single})"
 def taylor(degree): return polynomial("r", [1 / math.factorial(k) for k in range(1, degree + 1)])
 
-# %% ../../nbs/metal/20_machine.ipynb #4d92092c
+# %% ../../nbs/metal/20_machine.ipynb #f327beca
 source(r"""
 /* e^x = s t (1 + q), with s t = 2^n: a nan stays a nan, and x beyond the range of T gives 0 or inf */
 static inline T NAME(exp_parts)(T x, T *s, T *t) {
@@ -230,7 +230,7 @@ static inline T NAME(tanh_of)(T x) {                    /* by e^y - 1 = 2^n q + 
 }
 """.replace("TAYLOR", of_type(taylor(7), taylor(13))))
 
-# %% ../../nbs/metal/20_machine.ipynb #b4d23f4e
+# %% ../../nbs/metal/20_machine.ipynb #39457aa0
 def scaled_tail(y):
     "exp(y²/2) P(N(0, 1) > y), for y >= 0: it falls only like 1/y. Beyond 3 by Laplace's continued fraction."
     if y < 3: return 0.5 * math.erfc(y * math.sqrt(0.5)) * math.exp(y * y / 2)
@@ -246,7 +246,7 @@ def tail_fit(degree, far):
     C, P = np.polynomial.chebyshev, np.polynomial.Polynomial
     return P(C.cheb2poly(C.chebinterpolate(R, degree)))(P([-middle * scale, scale])).coef
 
-# %% ../../nbs/metal/20_machine.ipynb #d0403e8a
+# %% ../../nbs/metal/20_machine.ipynb #049e0bcc
 source(r"""
 /* P(N(0, 1) < x), and e^(-x*x/2), of which it is made */
 static inline T NAME(normal_cdf)(T x, T *e) {
@@ -264,7 +264,7 @@ EACH(each_tanh, NAME(tanh_of)(x))
 EACH(each_cdf, NAME(normal_cdf)(x, &e))
 """.replace("TAIL", of_type(polynomial("t", tail_fit(10, 14.0)), polynomial("t", tail_fit(20, 38.0)))))
 
-# %% ../../nbs/metal/20_machine.ipynb #15266246
+# %% ../../nbs/metal/20_machine.ipynb #64e03ece
 def each(name): # one of exp, sigmoid, tanh, cdf
     "A function of C, applied to every number of an array."
     f = function("each_" + name, "ppn")
@@ -274,7 +274,7 @@ def each(name): # one of exp, sigmoid, tanh, cdf
         return out
     return apply
 
-# %% ../../nbs/metal/20_machine.ipynb #9f6a70f3
+# %% ../../nbs/metal/20_machine.ipynb #2daafc44
 source(r"""
 #define ROWS _Pragma("omp parallel for schedule(static) if (rows * cols > MANY)") for (int64_t i = 0; i < rows; i++)
 
@@ -298,7 +298,7 @@ static inline T NAME(row_sum_exp)(const T *z, T top, int64_t n) {   /* the same 
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #0091c02a
+# %% ../../nbs/metal/20_machine.ipynb #21a49b4c
 source(r"""
 void NAME(softmax)(const T *z, T *p, int64_t rows, int64_t cols) {
     ROWS {
@@ -319,7 +319,7 @@ void NAME(softmax_grad)(const T *g, const T *p, T *gz, int64_t rows, int64_t col
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #e3a40635
+# %% ../../nbs/metal/20_machine.ipynb #fc2773af
 def rows_of(x, dim=-1):
     "(rows, columns) of a contiguous array whose last axis is the column; Unsupported for another axis."
     if x.ndim == 0 or dim not in (-1, x.ndim - 1): raise Unsupported("not along the last axis")
@@ -340,7 +340,7 @@ def softmax_grad(g, out, dim):
     _softmax_grad(g.dtype, g, p, gz, *shape)
     return gz
 
-# %% ../../nbs/metal/20_machine.ipynb #51e71036
+# %% ../../nbs/metal/20_machine.ipynb #0e75d9c9
 source(r"""
 void NAME(log_softmax)(const T *z, T *y, int64_t rows, int64_t cols) {
     ROWS {
@@ -374,7 +374,7 @@ def log_softmax_grad(g, out, dim):
     _log_softmax_grad(g.dtype, g, y, gz, *shape)
     return gz
 
-# %% ../../nbs/metal/20_machine.ipynb #fe97815e
+# %% ../../nbs/metal/20_machine.ipynb #67caabe2
 source(r"""
 /* target: class numbers, which the caller has checked (one that is no class gives nan); keep: a byte for each row, or NULL for all */
 void NAME(pick_loss)(const T *z, const int64_t *target, const uint8_t *keep, T *loss, int64_t rows, int64_t cols) {
@@ -397,7 +397,7 @@ void NAME(pick_loss_grad)(const T *g, const T *z, const int64_t *target, const u
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #4b7571f2
+# %% ../../nbs/metal/20_machine.ipynb #12032813
 _pick_loss, _pick_loss_grad = function("pick_loss", "ppppnn"), function("pick_loss_grad", "pppppnn")
 
 def _targets(z, target, keep):
@@ -418,20 +418,23 @@ def pick_loss_grad(g, z, target, keep):
     _pick_loss_grad(z.dtype, g, z, target, keep, gz, *z.shape)
     return gz
 
-# %% ../../nbs/metal/20_machine.ipynb #10ffe449
+# %% ../../nbs/metal/20_machine.ipynb #cf8d5a30
 source(r"""
 #define CHUNK 2048  /* numbers that are added up by themselves, so that no sum grows large beside what is added to it */
+#define SUMS 64     /* kept side by side, since a single sum would make each addition wait for the last */
+#define EACH_SUM for (int k = 0; k < SUMS; k++)
+static inline T NAME(fold)(T *s) { for (int h = SUMS / 2; h; h /= 2) for (int k = 0; k < h; k++) s[k] += s[k + h]; return s[0]; }
 static inline T NAME(chunk_sum)(const T *x, int64_t n) {
-    T s = 0;
-    #pragma omp simd reduction(+:s)
-    for (int64_t j = 0; j < n; j++) s += x[j];
-    return s;
+    T s[SUMS] = {0}; int64_t j = 0;
+    for (; j + SUMS <= n; j += SUMS) EACH_SUM s[k] += x[j + k];
+    for (int k = 0; j < n; j++, k++) s[k] += x[j];
+    return NAME(fold)(s);
 }
 static inline T NAME(chunk_squares)(const T *x, T m, int64_t n) {
-    T s = 0;
-    #pragma omp simd reduction(+:s)
-    for (int64_t j = 0; j < n; j++) s += (x[j] - m) * (x[j] - m);
-    return s;
+    T s[SUMS] = {0}; int64_t j = 0;
+    for (; j + SUMS <= n; j += SUMS) EACH_SUM s[k] += (x[j + k] - m) * (x[j + k] - m);
+    for (int k = 0; j < n; j++, k++) s[k] += (x[j] - m) * (x[j] - m);
+    return NAME(fold)(s);
 }
 void NAME(sum_rows)(const T *x, T *out, int64_t rows, int64_t cols) {   /* over the last axis */
     ROWS {
@@ -462,7 +465,7 @@ void NAME(sum_columns)(const T *x, T *part, T *out, int64_t rows, int64_t cols, 
 }
 /* Over the first"""))
 
-# %% ../../nbs/metal/20_machine.ipynb #eb159cee
+# %% ../../nbs/metal/20_machine.ipynb #07a56de5
 _sum_rows, _sum_columns = function("sum_rows", "ppnn"), function("sum_columns", "pppnnn")
 
 def blocks_of(rows):
@@ -486,7 +489,7 @@ def sum_(x, dim=None, keepdim=False):
     else: raise Unsupported("not over the first or the last axes")
     return out
 
-# %% ../../nbs/metal/20_machine.ipynb #3765fd47
+# %% ../../nbs/metal/20_machine.ipynb #a7dff8f2
 source(r"""
 static inline void NAME(moments)(const T *x, int64_t n, double eps, int64_t centre, T *mean, T *r) {
     T m = centre ? NAME(chunk_sum)(x, n) / n : 0, v = NAME(chunk_squares)(x, m, n);
@@ -511,23 +514,27 @@ void NAME(layer_norm)(const T *x, const T *w, const T *b, T *y, int64_t rows, in
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #7955f38b
+# %% ../../nbs/metal/20_machine.ipynb #bcadc8c3
 source(r"""
 /* part: blocks x 2 x cols, room for the blocks' shares of gw and gb; w is never NULL here */
 void NAME(layer_norm_grad)(const T *g, const T *x, const T *w, T *gx, T *gw, T *gb, T *part, int64_t rows, int64_t cols, int64_t blocks, double eps, int64_t centre) {
     #pragma omp parallel for schedule(static) if (rows * cols > MANY)
     for (int64_t k = 0; k < blocks; k++) {
-        T *pw = part + k * 2 * cols, *pb = pw + cols;
+        T *restrict pw = part + k * 2 * cols, *restrict pb = pw + cols;
         memset(pw, 0, 2 * cols * sizeof(T));
         for (int64_t i = rows * k / blocks; i < rows * (k + 1) / blocks; i++) {
-            const T *gi = g + i * cols, *xi = x + i * cols; T *out = gx + i * cols, m, r, a = 0, c = 0;
+            const T *restrict gi = g + i * cols, *restrict xi = x + i * cols; T *out = gx + i * cols, m, r, as[SUMS] = {0}, cs[SUMS] = {0};
             NAME(moments)(xi, cols, eps, centre, &m, &r);
-            #pragma omp simd reduction(+:a, c)
-            for (int64_t j = 0; j < cols; j++) {
-                T y = (xi[j] - m) * r, h = gi[j] * w[j];
-                a += h; c += h * y;
-                pw[j] += gi[j] * y; pb[j] += gi[j];
+            int64_t j = 0;
+            for (; j + SUMS <= cols; j += SUMS) EACH_SUM {
+                T y = (xi[j + k] - m) * r, h = gi[j + k] * w[j + k];
+                as[k] += h; cs[k] += h * y; pw[j + k] += gi[j + k] * y; pb[j + k] += gi[j + k];
             }
+            for (int k = 0; j < cols; j++, k++) {
+                T y = (xi[j] - m) * r, h = gi[j] * w[j];
+                as[k] += h; cs[k] += h * y; pw[j] += gi[j] * y; pb[j] += gi[j];
+            }
+            T a = NAME(fold)(as), c = NAME(fold)(cs);
             a = centre ? a / cols : 0; c /= cols;
             #pragma omp simd
             for (int64_t j = 0; j < cols; j++) out[j] = r * (gi[j] * w[j] - a - (xi[j] - m) * r * c);
@@ -538,7 +545,7 @@ void NAME(layer_norm_grad)(const T *g, const T *x, const T *w, T *gx, T *gw, T *
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #4b5b4562
+# %% ../../nbs/metal/20_machine.ipynb #f4c68142
 _layer_norm, _layer_norm_grad = function("layer_norm", "ppppnndn"), function("layer_norm_grad", "pppppppnnndn")
 
 @kernel("layer_norm", "c")
@@ -557,7 +564,7 @@ def layer_norm_grad(g, x, weight, eps, centre):
     _layer_norm_grad(x.dtype, g, x, w, gx, gw, gb, part, rows, cols, blocks, eps, centre)
     return gx, gw, gb
 
-# %% ../../nbs/metal/20_machine.ipynb #8c355ac4
+# %% ../../nbs/metal/20_machine.ipynb #266b1d9a
 source(r"""
 static inline T NAME(relu_of)(T x) { return x < 0 ? 0 : x; }
 static inline T NAME(relu_slope)(T x) { return x <= 0 ? 0 : 1; }
@@ -573,7 +580,7 @@ static inline T NAME(gelu_tanh_slope)(T x) {
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #f85cc85d
+# %% ../../nbs/metal/20_machine.ipynb #08d9fcb3
 source(r"""
 #define TIMES(f, g, x) (NAME(f##_slope)(x) * (g))
 #define ACTIVATION(f) \
@@ -601,7 +608,7 @@ ACTIVATION(relu)
 #undef ACTIVATION
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #0219b0f1
+# %% ../../nbs/metal/20_machine.ipynb #f52a4603
 ACTIVATIONS = {f: (function(f, "ppn"), function(f + "_grad", "pppn"), function("bias_" + f, "pppnn"), function(f"bias_{f}_grad", "ppppppnnn")) for f in ("relu", "gelu", "gelu_tanh", "silu")}
 
 def _on(f, x):
@@ -632,7 +639,7 @@ def gelu(x, approximate="none"): return _on(_gelu_name(approximate), x)
 @kernel("gelu_grad", "c")
 def gelu_grad(g, x, approximate): return _back(_gelu_name(approximate), g, x)
 
-# %% ../../nbs/metal/20_machine.ipynb #c9244fa2
+# %% ../../nbs/metal/20_machine.ipynb #b885b19a
 @kernel("bias_act", "c")
 def bias_act(x, bias, activation):
     x, b = floats(x, bias); y = np.empty_like(x)
@@ -646,7 +653,7 @@ def bias_act_grad(g, x, bias, activation):
     ACTIVATIONS[activation][3](x.dtype, g, x, b, gx, gb, np.empty((blocks, cols), x.dtype), rows, cols, blocks)
     return gx, gb
 
-# %% ../../nbs/metal/20_machine.ipynb #da6df512
+# %% ../../nbs/metal/20_machine.ipynb #1d0bb66c
 source(r"""
 static inline uint32_t NAME(mix)(uint32_t h) {
     h ^= h >> 16; h *= 0x21f0aaad; h ^= h >> 15; h *= 0xd35a2d97; return h ^ (h >> 15);
@@ -673,7 +680,7 @@ def dropout(x, p, key):
     _dropout(x.dtype, x, y, x.size, key, min(int(p * 2**32), 2**32 - 1), 1 / (1 - p) if p < 1 else 0.0)
     return y
 
-# %% ../../nbs/metal/20_machine.ipynb #78416058
+# %% ../../nbs/metal/20_machine.ipynb #868b41e8
 source(r"""
 void NAME(embedding)(const T *weight, const int64_t *index, T *out, int64_t n, int64_t d, int64_t rows) {
     #pragma omp parallel for schedule(static) if (n * d > MANY)
@@ -699,7 +706,7 @@ void NAME(embedding_grad)(const T *g, const int64_t *index, T *out, int64_t n, i
 """)
 _embedding, _embedding_grad = function("embedding", "pppnnn"), function("embedding_grad", "pppnnnn")
 
-# %% ../../nbs/metal/20_machine.ipynb #d5f00792
+# %% ../../nbs/metal/20_machine.ipynb #5e6f0710
 def _row_numbers(index):
     if type(index) is not np.ndarray or index.dtype.kind not in "iu": raise Unsupported("an index that is no array of integers")
     return np.ascontiguousarray(index, np.int64)
@@ -719,7 +726,7 @@ def embedding_grad(rows, index, n, padding_idx=None):
     _embedding_grad(g.dtype, g, i, out, i.size, d, n, -1 if padding_idx is None else padding_idx)
     return out
 
-# %% ../../nbs/metal/20_machine.ipynb #068e2a76
+# %% ../../nbs/metal/20_machine.ipynb #30c64458
 source(r"""
 void NAME(adam)(T *p, const T *g, T *m, T *v, T *largest, int64_t n, double lr, double beta1, double beta2, double eps,
                 double decay, double shrink, double sign, double correction1, double correction2) {
@@ -744,7 +751,7 @@ def adam(p, g, m, v, largest=None, *, lr, beta1, beta2, eps, weight_decay, decou
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     _adam(p.dtype, p, g, m, v, largest, p.size, lr, beta1, beta2, eps, decay, shrink, -1.0 if maximize else 1.0, correction1, correction2)
 
-# %% ../../nbs/metal/20_machine.ipynb #7fa6134d
+# %% ../../nbs/metal/20_machine.ipynb #4dc66f70
 source(r"""
 #ifndef LANES                       /* bytes of a vector register, and the block of results that stays in registers */
 #if defined(__AVX512F__)
@@ -780,7 +787,7 @@ INLINE void NAME(block)(const int high, const int wide, int64_t k, const T *a, i
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #42c45e87
+# %% ../../nbs/metal/20_machine.ipynb #40863fda
 source(r"""
 INLINE void NAME(strip)(const int wide, int64_t m, int64_t k, const T *a, int64_t ai, int64_t ax, const T *b, int64_t ldb, T *c, int64_t ldc, int add) {
     int64_t i = 0;
@@ -798,7 +805,7 @@ static void NAME(product)(int64_t m, int64_t n, int64_t k, const T *a, int64_t a
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #66a97301
+# %% ../../nbs/metal/20_machine.ipynb #aa42e905
 source(r"""
 typedef struct { const T *q, *k, *v, *mask; int64_t lq, lk, d, e, causal, mi, mj; T scale; } NAME(head);
 
@@ -818,7 +825,7 @@ INLINE void NAME(scores)(const NAME(head) *h, const T *qt, int64_t i0, int64_t m
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #4619d92e
+# %% ../../nbs/metal/20_machine.ipynb #ef4c8908
 source(r"""
 /* e^x for a weight; what is below every normal number is zero at once, since numbers in between are slow on some processors */
 INLINE T NAME(weight)(T x) { int gone = x < (DOUBLE ? -708 : -87); T e = NAME(fast_exp)(gone ? 0 : x); return gone ? 0 : e; }
@@ -843,7 +850,7 @@ INLINE void NAME(online)(T *s, int64_t n, int64_t w, T *max, T *sum, T *old) {
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #bcce59fe
+# %% ../../nbs/metal/20_machine.ipynb #027455fa
 source(r"""
 static void NAME(attend)(const NAME(head) *h, int64_t i0, T *out, T *top, T *share, T *work) {
     const int64_t d = h->d, e = h->e, m = MIN(QUERIES, h->lq - i0), w = (m + 15) / 16 * 16, keys = h->causal ? MIN(h->lk, i0 + m) : h->lk;
@@ -866,7 +873,7 @@ static void NAME(attend)(const NAME(head) *h, int64_t i0, T *out, T *top, T *sha
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #1cafefe1
+# %% ../../nbs/metal/20_machine.ipynb #6add3417
 source(r"""
 INLINE int64_t NAME(me)(void) {
 #ifdef _OPENMP
@@ -890,7 +897,7 @@ void NAME(attention)(const T *q, const T *k, const T *v, const T *mask, const in
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #379a8ac2
+# %% ../../nbs/metal/20_machine.ipynb #76fa2077
 def _up(x): # the last axis, to a multiple of 16
     n = x.shape[-1]
     if n % 16 == 0: return x
@@ -912,7 +919,7 @@ def _attention_args(q, k, v, mask, causal, scale):
         for axis, (n, step) in enumerate(zip(batch, steps)): where += (step * np.arange(n)).reshape((n,) + (1,) * (len(batch) - axis - 1))
     return q, k, v, mask, where, mi, mj, math.prod(batch), lq, lk, q.shape[-1], v.shape[-1], int(causal), scale, library().lib.dlfs_threads()
 
-# %% ../../nbs/metal/20_machine.ipynb #ea4dd9f1
+# %% ../../nbs/metal/20_machine.ipynb #a4b2c34c
 _c_attention = function("attention", "pppppnnnnnnnndn" + "pppp")
 
 @kernel("attention", "c")
@@ -923,7 +930,7 @@ def c_attention(q, k, v, mask, causal, scale):
     _c_attention(q.dtype, *args, out, top, share, np.empty(threads * 64 * (d + 64 + e), q.dtype))
     return (out if e == v.shape[-1] else out[..., :v.shape[-1]].copy()), (top, share)
 
-# %% ../../nbs/metal/20_machine.ipynb #b76c376b
+# %% ../../nbs/metal/20_machine.ipynb #aee0ae23
 source(r"""
 /* the queries of one tile against the keys from..to; adds to those of dq, dk, dv that are not NULL */
 static void NAME(attend_back)(const NAME(head) *h, int64_t i0, int64_t from, int64_t to, const T *g, const T *out, const T *top, const T *share,
@@ -955,7 +962,7 @@ static void NAME(attend_back)(const NAME(head) *h, int64_t i0, int64_t from, int
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #577fdf56
+# %% ../../nbs/metal/20_machine.ipynb #5ba5598e
 source(r"""
 void NAME(attention_grad)(const T *q, const T *k, const T *v, const T *mask, const int64_t *where, int64_t mi, int64_t mj,
                           int64_t heads, int64_t lq, int64_t lk, int64_t d, int64_t e, int64_t causal, double scale, int64_t threads,
@@ -981,7 +988,7 @@ void NAME(attention_grad)(const T *q, const T *k, const T *v, const T *mask, con
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #d67517ad
+# %% ../../nbs/metal/20_machine.ipynb #06256d75
 _c_attention_grad = function("attention_grad", "pppppnnnnnnnndn" + "pppppppp")
 
 @kernel("attention_grad", "c")
@@ -994,7 +1001,7 @@ def c_attention_grad(g, q, k, v, out, kept, mask, causal, scale):
     _c_attention_grad(q.dtype, *args, g, out, *kept, *grads, np.empty(threads * 64 * (d + e + 128), q.dtype))
     return tuple(x if x.shape == y.shape else x[..., :y.shape[-1]].copy() for x, y in zip(grads, (q, k, v)))
 
-# %% ../../nbs/metal/20_machine.ipynb #ca5bf8c0
+# %% ../../nbs/metal/20_machine.ipynb #b17706d3
 source(r"""
 #define AT(t) (start + (reverse ? n - 1 - (t) : (t)) * inner)  /* where step t begins */
 
@@ -1018,7 +1025,7 @@ INLINE void NAME(scan_wide_grad)(const T *g, const T *a, const T *h, T *da, T *d
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #0bc4527d
+# %% ../../nbs/metal/20_machine.ipynb #b82e5c87
 source(r"""
 INLINE void NAME(scan_lanes)(const int lanes, const T *a, const T *b, T *h, const int64_t *first, int64_t n, int64_t step) {
     T s[8];
@@ -1039,7 +1046,7 @@ INLINE void NAME(scan_lanes_grad)(const int lanes, const T *g, const T *a, const
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #c7bd6a16
+# %% ../../nbs/metal/20_machine.ipynb #b39f4b05
 source(r"""
 #define SCAN(WIDE_ONES, LANES_OF) \
     const int wide = inner >= 16; \
@@ -1066,7 +1073,7 @@ void NAME(scan_grad)(const T *g, const T *a, const T *h, T *da, T *db, int64_t o
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #264cc168
+# %% ../../nbs/metal/20_machine.ipynb #b29f0000
 _c_scan, _c_scan_grad = function("scan", "pppnnnn"), function("scan_grad", "pppppnnnn")
 
 def _scan_sizes(x, dim):
