@@ -3,7 +3,8 @@
 
 usage: python bench/run.py [--threads N] [--only NAME] [--quick]
 
-Prints a table of ratios (dlfs / PyTorch; below 1 dlfs is ahead) and writes bench/results/engine.json.
+Prints a table of ratios (dlfs / PyTorch; below 1 dlfs is ahead) and writes bench/results/engine.json
+(with DLFS_KERNELS=array, that is without the kernels in C: engine_numpy.json).
 Only ratios mean anything: the machine may be shared. The two sides are two processes that work in turn, so
 that the waiting threads of one do not slow the other. Each row times several instances of each side, since
 where the allocator puts one instance's arrays can move its time by half; an instance's time is its best,
@@ -213,7 +214,7 @@ def main():
             if args.only is None or args.only in name: report(name, memory(batch)[0], 1.2)
     if args.only is None or args.only in "import dlfs": report("import dlfs, beyond NumPy's own", import_time(), 0.3, "s")
     if args.quick or args.only: return
-    out = ROOT / "bench" / "results" / "engine.json"
+    out = ROOT / "bench" / "results" / ("engine_numpy.json" if os.environ.get("DLFS_KERNELS") == "array" else "engine.json")
     out.parent.mkdir(exist_ok=True)
     versions = dict(python=platform.python_version(), numpy=np.__version__, torch=torch.__version__)
     out.write_text(json.dumps(dict(threads=args.threads, versions=versions, results=results), indent=1) + "\n")
