@@ -8,7 +8,7 @@ import functools, os, threading
 from collections import Counter
 from importlib import import_module
 
-# %% ../../nbs/metal/20_machine.ipynb #84db4445
+# %% ../../nbs/metal/20_machine.ipynb #b6d4de0b
 class Unsupported(Exception):
     "Raised by an implementation that does not apply to its arguments; its text says why, and `report` passes it on."
 
@@ -28,7 +28,7 @@ def _load():
 
 def _kernel(name): return KERNELS.setdefault(name, Kernel(name))
 
-# %% ../../nbs/metal/20_machine.ipynb #9e9cc32c
+# %% ../../nbs/metal/20_machine.ipynb #ff959358
 class _Choice(threading.local):
     "The backend that each thread wants; to begin with what the environment variable DLFS_KERNELS says, or `auto`."
     def __init__(self): self.name = _valid(os.environ.get("DLFS_KERNELS") or "auto", "the environment variable DLFS_KERNELS")
@@ -40,7 +40,7 @@ def _valid(name, who):
 
 _choice = _Choice()
 
-# %% ../../nbs/metal/20_machine.ipynb #4448e0e2
+# %% ../../nbs/metal/20_machine.ipynb #265d0cac
 class use:
     "`with use(\"array\"):`, or as a decorator: run on this backend. RuntimeError, with the reason, for one that this machine cannot run."
     def __init__(self, backend):
@@ -56,7 +56,7 @@ class use:
             with use(self.name): return f(*args, **kw)
         return within
 
-# %% ../../nbs/metal/20_machine.ipynb #0a3ab323
+# %% ../../nbs/metal/20_machine.ipynb #ae8c3f96
 def define(definition):
     "Register the composed definition of an operation, under its name; what comes back picks an implementation at each call."
     k = _kernel(definition.__name__.strip("_"))
@@ -77,7 +77,7 @@ def define(definition):
     call.kernel = k
     return call
 
-# %% ../../nbs/metal/20_machine.ipynb #09f0a3c6
+# %% ../../nbs/metal/20_machine.ipynb #80bf544f
 def kernel(
     name,    # of the operation
     backend, # one of BACKENDS
@@ -86,7 +86,7 @@ def kernel(
     def register(f): _kernel(name).backends[backend] = f; return f
     return register
 
-# %% ../../nbs/metal/20_machine.ipynb #20bb2a8e
+# %% ../../nbs/metal/20_machine.ipynb #3ffff322
 class Report(list):
     "Rows (operation, backend, times run, {why another backend declined: how often}). Prints as a table."
     def __repr__(self):

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from . import AVAILABLE, Unsupported, kernel
 
-# %% ../../nbs/metal/20_machine.ipynb #444237ea
+# %% ../../nbs/metal/20_machine.ipynb #8c0c3d7e
 SOURCES = []  # the C text, piece by piece; T is float or double, and NAME(f) is f_f32 or f_f64
 
 def source(text): SOURCES.append(text); _Library.current = None
@@ -38,7 +38,7 @@ void dlfs_keep_pages(void) {}
 #define MANY 131072  /* numbers from which on several threads share the work */
 """
 
-# %% ../../nbs/metal/20_machine.ipynb #aff0c4bd
+# %% ../../nbs/metal/20_machine.ipynb #1ba1448f
 def whole_source():
     "One translation unit: everything once for float, once for double."
     body = "\n".join(SOURCES)
@@ -47,7 +47,7 @@ def whole_source():
         return "".join(f"#define {k} {v}\n" for k, v in words.items()) + body + "".join(f"\n#undef {k.split('(')[0]}" for k in words) + "\n"
     return HEAD + of("float", "f32", 32) + of("double", "f64", 64)
 
-# %% ../../nbs/metal/20_machine.ipynb #d7a1c06d
+# %% ../../nbs/metal/20_machine.ipynb #5e556e58
 def compiler():
     "The command of the host's C compiler, or None: the environment variable CC, or the first of cc, gcc, clang."
     for c in (os.environ.get("CC"), "cc", "gcc", "clang"):
@@ -62,7 +62,7 @@ def cache_folder():
     if sys.platform == "darwin": return Path.home() / "Library" / "Caches" / "dlfs"
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlfs"
 
-# %% ../../nbs/metal/20_machine.ipynb #4bec58b8
+# %% ../../nbs/metal/20_machine.ipynb #2629b1cd
 def _run(command):
     import subprocess
     try: return subprocess.run(command, capture_output=True, text=True, timeout=300)
@@ -76,7 +76,7 @@ def _machine():
     version = _run([*compiler(), "--version"]).stdout.splitlines()[:1]
     return f"{sys.platform} {platform.machine()} {cpu} {compiler()} {version}"
 
-# %% ../../nbs/metal/20_machine.ipynb #1c58bdbe
+# %% ../../nbs/metal/20_machine.ipynb #e8f6812b
 class BuildError(RuntimeError): "The C kernels cannot be built here; the text says why."
 
 def _compile(text, path, flags):
@@ -97,7 +97,7 @@ def _intact(path):
     try: return hashlib.sha256(path.read_bytes()).hexdigest() == path.with_suffix(".sha256").read_text()
     except OSError: return False
 
-# %% ../../nbs/metal/20_machine.ipynb #9ec52e38
+# %% ../../nbs/metal/20_machine.ipynb #313b89eb
 def build(
     flags=(),      # further flags
     openmp=True,   # use OpenMP where the compiler has it
@@ -123,7 +123,7 @@ def build(
             except BuildError as e: error = e; break                                         # other flags, then
     raise error
 
-# %% ../../nbs/metal/20_machine.ipynb #bd392122
+# %% ../../nbs/metal/20_machine.ipynb #7ec737ad
 class _Library:
     "The built kernels: loaded when first needed, once a process."
     current, lock = None, threading.RLock()
@@ -137,7 +137,7 @@ class _Library:
         self.lib.dlfs_keep_pages()
         os.register_at_fork(after_in_child=self.lib.dlfs_one_thread)  # a forked process has no threads but its own, and OpenMP does not know
 
-# %% ../../nbs/metal/20_machine.ipynb #fba77d3d
+# %% ../../nbs/metal/20_machine.ipynb #0b84ce87
 WAITING = {"GOMP_SPINCOUNT": "1000", "KMP_BLOCKTIME": "0"}  # threads without work soon sleep: BLAS has threads too, and needs the cores
 
 def library():
@@ -156,17 +156,17 @@ def _why_not():
     except Unsupported as e: return str(e)
 AVAILABLE["c"] = _why_not
 
-# %% ../../nbs/metal/20_machine.ipynb #7db8f409
+# %% ../../nbs/metal/20_machine.ipynb #56a81c2d
 _CODES = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "d": ctypes.c_double, "u": ctypes.c_uint64}
 _SUFFIX = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
 _byte = ctypes.c_char
 
 def address(a):
-    "Of the first number of a contiguous array; by way of the buffer protocol, which is four times as fast as `a.ctypes`."
+    "Of the first number of a contiguous array; by way of the buffer protocol, which is several times as fast as `a.ctypes`."
     try: return ctypes.addressof(_byte.from_buffer(a))
     except (TypeError, ValueError, BufferError): return a.ctypes.data  # read-only, or empty
 
-# %% ../../nbs/metal/20_machine.ipynb #9ca1b394
+# %% ../../nbs/metal/20_machine.ipynb #aaaf8e68
 def function(
     name, # of the C function, without its suffix
     args, # a letter for each argument: p pointer, n int64, d double, u uint64
@@ -184,7 +184,7 @@ def function(
         f(*[address(v) if isinstance(v, np.ndarray) else v for v in values])
     return call
 
-# %% ../../nbs/metal/20_machine.ipynb #970b34ab
+# %% ../../nbs/metal/20_machine.ipynb #fe5c37a3
 def floats(x, *more):
     "The arrays, contiguous; Unsupported unless all are NumPy arrays of one dtype, float32 or float64."
     for a in (x, *more):
@@ -194,7 +194,7 @@ def floats(x, *more):
     if not more: return x if x.flags.c_contiguous else np.ascontiguousarray(x)
     return [a if a.flags.c_contiguous else np.ascontiguousarray(a) for a in (x, *more)]
 
-# %% ../../nbs/metal/20_machine.ipynb #0f5c639a
+# %% ../../nbs/metal/20_machine.ipynb #aa706ff3
 def polynomial(z, coefficients):
     "C text of a polynomial in `z`, lowest coefficient first, by Horner's rule."
     text = ""
@@ -204,7 +204,7 @@ def polynomial(z, coefficients):
 def of_type(single, double): return f"(DOUBLE ? {double} : {single})"
 def taylor(degree): return polynomial("r", [1 / math.factorial(k) for k in range(1, degree + 1)])
 
-# %% ../../nbs/metal/20_machine.ipynb #f326132c
+# %% ../../nbs/metal/20_machine.ipynb #53bf5332
 source(r"""
 /* e^x = s t (1 + q), with s t = 2^n: a nan stays a nan, and x beyond the range of T gives 0 or inf */
 static inline T NAME(exp_parts)(T x, T *s, T *t) {
@@ -230,7 +230,7 @@ static inline T NAME(tanh_of)(T x) {                    /* by e^y - 1 = 2^n q + 
 }
 """.replace("TAYLOR", of_type(taylor(7), taylor(13))))
 
-# %% ../../nbs/metal/20_machine.ipynb #d22de27a
+# %% ../../nbs/metal/20_machine.ipynb #9bc378ea
 def scaled_tail(y):
     "exp(y²/2) P(N(0, 1) > y), for y >= 0: it falls only like 1/y. Beyond 3 by Laplace's continued fraction."
     if y < 3: return 0.5 * math.erfc(y * math.sqrt(0.5)) * math.exp(y * y / 2)
@@ -246,7 +246,7 @@ def tail_fit(degree, far):
     C, P = np.polynomial.chebyshev, np.polynomial.Polynomial
     return P(C.cheb2poly(C.chebinterpolate(R, degree)))(P([-middle * scale, scale])).coef
 
-# %% ../../nbs/metal/20_machine.ipynb #8ea6bd0d
+# %% ../../nbs/metal/20_machine.ipynb #6fd60d1f
 source(r"""
 /* P(N(0, 1) < x), and e^(-x*x/2), of which it is made */
 static inline T NAME(normal_cdf)(T x, T *e) {
@@ -264,7 +264,7 @@ EACH(each_tanh, NAME(tanh_of)(x))
 EACH(each_cdf, NAME(normal_cdf)(x, &e))
 """.replace("TAIL", of_type(polynomial("t", tail_fit(10, 14.0)), polynomial("t", tail_fit(20, 38.0)))))
 
-# %% ../../nbs/metal/20_machine.ipynb #6630ef09
+# %% ../../nbs/metal/20_machine.ipynb #8d836014
 def each(name): # one of exp, sigmoid, tanh, cdf
     "A function of C, applied to every number of an array."
     f = function("each_" + name, "ppn")
@@ -274,7 +274,7 @@ def each(name): # one of exp, sigmoid, tanh, cdf
         return out
     return apply
 
-# %% ../../nbs/metal/20_machine.ipynb #7673d3f5
+# %% ../../nbs/metal/20_machine.ipynb #fb421b18
 source(r"""
 #define ROWS _Pragma("omp parallel for schedule(static) if (rows * cols > MANY)") for (int64_t i = 0; i < rows; i++)
 
@@ -298,7 +298,7 @@ static inline T NAME(row_sum_exp)(const T *z, T top, int64_t n) {   /* the same 
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #b7deaa39
+# %% ../../nbs/metal/20_machine.ipynb #96de9dcf
 source(r"""
 void NAME(softmax)(const T *z, T *p, int64_t rows, int64_t cols) {
     ROWS {
@@ -319,7 +319,7 @@ void NAME(softmax_grad)(const T *g, const T *p, T *gz, int64_t rows, int64_t col
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #e99d9ea6
+# %% ../../nbs/metal/20_machine.ipynb #7c42b5c3
 def rows_of(x, dim=-1):
     "(rows, columns) of a contiguous array whose last axis is the column; Unsupported for another axis."
     if x.ndim == 0 or dim not in (-1, x.ndim - 1): raise Unsupported("not along the last axis")
@@ -340,7 +340,7 @@ def softmax_grad(g, out, dim):
     _softmax_grad(g.dtype, g, p, gz, *shape)
     return gz
 
-# %% ../../nbs/metal/20_machine.ipynb #dd5266ed
+# %% ../../nbs/metal/20_machine.ipynb #a7d8aa4e
 source(r"""
 void NAME(log_softmax)(const T *z, T *y, int64_t rows, int64_t cols) {
     ROWS {
@@ -374,7 +374,7 @@ def log_softmax_grad(g, out, dim):
     _log_softmax_grad(g.dtype, g, y, gz, *shape)
     return gz
 
-# %% ../../nbs/metal/20_machine.ipynb #921f7801
+# %% ../../nbs/metal/20_machine.ipynb #7d247fef
 source(r"""
 /* target: class numbers, which the caller has checked (one that is no class gives nan); keep: a byte for each row, or NULL for all */
 void NAME(pick_loss)(const T *z, const int64_t *target, const uint8_t *keep, T *loss, int64_t rows, int64_t cols) {
@@ -397,7 +397,7 @@ void NAME(pick_loss_grad)(const T *g, const T *z, const int64_t *target, const u
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #b24ee596
+# %% ../../nbs/metal/20_machine.ipynb #1f6d83a3
 _pick_loss, _pick_loss_grad = function("pick_loss", "ppppnn"), function("pick_loss_grad", "pppppnn")
 
 def _targets(z, target, keep):
@@ -418,7 +418,7 @@ def pick_loss_grad(g, z, target, keep):
     _pick_loss_grad(z.dtype, g, z, target, keep, gz, *z.shape)
     return gz
 
-# %% ../../nbs/metal/20_machine.ipynb #51adbc92
+# %% ../../nbs/metal/20_machine.ipynb #f73c9033
 source(r"""
 #define CHUNK 2048  /* numbers that are added up by themselves, so that no sum grows large beside what is added to it */
 #define SUMS 64     /* kept side by side, since a single sum would make each addition wait for the last */
@@ -465,7 +465,7 @@ void NAME(sum_columns)(const T *x, T *part, T *out, int64_t rows, int64_t cols, 
 }
 /* Over the first"""))
 
-# %% ../../nbs/metal/20_machine.ipynb #9374b433
+# %% ../../nbs/metal/20_machine.ipynb #89aa068f
 _sum_rows, _sum_columns = function("sum_rows", "ppnn"), function("sum_columns", "pppnnn")
 
 def blocks_of(rows):
@@ -489,7 +489,7 @@ def sum_(x, dim=None, keepdim=False):
     else: raise Unsupported("not over the first or the last axes")
     return out
 
-# %% ../../nbs/metal/20_machine.ipynb #9ec0e598
+# %% ../../nbs/metal/20_machine.ipynb #96a381d2
 source(r"""
 static inline void NAME(moments)(const T *x, int64_t n, double eps, int64_t centre, T *mean, T *r) {
     T m = centre ? NAME(chunk_sum)(x, n) / n : 0, v = NAME(chunk_squares)(x, m, n);
@@ -514,7 +514,7 @@ void NAME(layer_norm)(const T *x, const T *w, const T *b, T *y, int64_t rows, in
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #2adcdc89
+# %% ../../nbs/metal/20_machine.ipynb #255bc27d
 source(r"""
 /* part: blocks x 2 x cols, room for the blocks' shares of gw and gb; w is never NULL here */
 void NAME(layer_norm_grad)(const T *g, const T *x, const T *w, T *gx, T *gw, T *gb, T *part, int64_t rows, int64_t cols, int64_t blocks, double eps, int64_t centre) {
@@ -545,7 +545,7 @@ void NAME(layer_norm_grad)(const T *g, const T *x, const T *w, T *gx, T *gw, T *
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #6046855f
+# %% ../../nbs/metal/20_machine.ipynb #5a5d3afb
 _layer_norm, _layer_norm_grad = function("layer_norm", "ppppnndn"), function("layer_norm_grad", "pppppppnnndn")
 
 @kernel("layer_norm", "c")
@@ -564,7 +564,7 @@ def layer_norm_grad(g, x, weight, eps, centre):
     _layer_norm_grad(x.dtype, g, x, w, gx, gw, gb, part, rows, cols, blocks, eps, centre)
     return gx, gw, gb
 
-# %% ../../nbs/metal/20_machine.ipynb #9f139a2e
+# %% ../../nbs/metal/20_machine.ipynb #2d4bede2
 source(r"""
 static inline T NAME(relu_of)(T x) { return x < 0 ? 0 : x; }
 static inline T NAME(relu_slope)(T x) { return x <= 0 ? 0 : 1; }
@@ -580,7 +580,7 @@ static inline T NAME(gelu_tanh_slope)(T x) {
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #56a9a164
+# %% ../../nbs/metal/20_machine.ipynb #46c4c04f
 source(r"""
 #define TIMES(f, g, x) (NAME(f##_slope)(x) * (g))
 #define ACTIVATION(f) \
@@ -608,7 +608,7 @@ ACTIVATION(relu)
 #undef ACTIVATION
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #93e3cbc3
+# %% ../../nbs/metal/20_machine.ipynb #55f7dc30
 ACTIVATIONS = {f: (function(f, "ppn"), function(f + "_grad", "pppn"), function("bias_" + f, "pppnn"), function(f"bias_{f}_grad", "ppppppnnn")) for f in ("relu", "gelu", "gelu_tanh", "silu")}
 
 def _on(f, x):
@@ -639,7 +639,7 @@ def gelu(x, approximate="none"): return _on(_gelu_name(approximate), x)
 @kernel("gelu_grad", "c")
 def gelu_grad(g, x, approximate): return _back(_gelu_name(approximate), g, x)
 
-# %% ../../nbs/metal/20_machine.ipynb #4a134d08
+# %% ../../nbs/metal/20_machine.ipynb #83c75227
 @kernel("bias_act", "c")
 def bias_act(x, bias, activation):
     x, b = floats(x, bias); y = np.empty_like(x)
@@ -653,7 +653,7 @@ def bias_act_grad(g, x, bias, activation):
     ACTIVATIONS[activation][3](x.dtype, g, x, b, gx, gb, np.empty((blocks, cols), x.dtype), rows, cols, blocks)
     return gx, gb
 
-# %% ../../nbs/metal/20_machine.ipynb #de23e75d
+# %% ../../nbs/metal/20_machine.ipynb #f60e27aa
 source(r"""
 static inline uint32_t NAME(mix)(uint32_t h) {
     h ^= h >> 16; h *= 0x21f0aaad; h ^= h >> 15; h *= 0xd35a2d97; return h ^ (h >> 15);
@@ -680,7 +680,7 @@ def dropout(x, p, key):
     _dropout(x.dtype, x, y, x.size, key, min(int(p * 2**32), 2**32 - 1), 1 / (1 - p) if p < 1 else 0.0)
     return y
 
-# %% ../../nbs/metal/20_machine.ipynb #f30c75f8
+# %% ../../nbs/metal/20_machine.ipynb #9a938876
 source(r"""
 void NAME(embedding)(const T *weight, const int64_t *index, T *out, int64_t n, int64_t d, int64_t rows) {
     #pragma omp parallel for schedule(static) if (n * d > MANY)
@@ -706,7 +706,7 @@ void NAME(embedding_grad)(const T *g, const int64_t *index, T *out, int64_t n, i
 """)
 _embedding, _embedding_grad = function("embedding", "pppnnn"), function("embedding_grad", "pppnnnn")
 
-# %% ../../nbs/metal/20_machine.ipynb #a5e651a4
+# %% ../../nbs/metal/20_machine.ipynb #6990b5a4
 def _row_numbers(index):
     if type(index) is not np.ndarray or index.dtype.kind not in "iu": raise Unsupported("an index that is no array of integers")
     return np.ascontiguousarray(index, np.int64)
@@ -726,7 +726,7 @@ def embedding_grad(rows, index, n, padding_idx=None):
     _embedding_grad(g.dtype, g, i, out, i.size, d, n, -1 if padding_idx is None else padding_idx)
     return out
 
-# %% ../../nbs/metal/20_machine.ipynb #310e85d2
+# %% ../../nbs/metal/20_machine.ipynb #763fa392
 source(r"""
 void NAME(adam)(T *p, const T *g, T *m, T *v, T *largest, int64_t n, double lr, double beta1, double beta2, double eps,
                 double decay, double shrink, double sign, double correction1, double correction2) {
@@ -751,7 +751,7 @@ def adam(p, g, m, v, largest=None, *, lr, beta1, beta2, eps, weight_decay, decou
     decay, shrink = (0.0, 1 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
     _adam(p.dtype, p, g, m, v, largest, p.size, lr, beta1, beta2, eps, decay, shrink, -1.0 if maximize else 1.0, correction1, correction2)
 
-# %% ../../nbs/metal/20_machine.ipynb #b2187dc3
+# %% ../../nbs/metal/20_machine.ipynb #2a9c3f8f
 source(r"""
 #ifndef LANES                       /* bytes of a vector register, and the block of results that stays in registers */
 #if defined(__AVX512F__)
@@ -787,7 +787,7 @@ INLINE void NAME(block)(const int high, const int wide, int64_t k, const T *a, i
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #b61f05a6
+# %% ../../nbs/metal/20_machine.ipynb #ff34f436
 source(r"""
 INLINE void NAME(strip)(const int wide, int64_t m, int64_t k, const T *a, int64_t ai, int64_t ax, const T *b, int64_t ldb, T *c, int64_t ldc, int add) {
     int64_t i = 0;
@@ -805,7 +805,7 @@ static void NAME(product)(int64_t m, int64_t n, int64_t k, const T *a, int64_t a
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #a6bee057
+# %% ../../nbs/metal/20_machine.ipynb #6f510f77
 source(r"""
 typedef struct { const T *q, *k, *v, *mask; int64_t lq, lk, d, e, causal, mi, mj; T scale; } NAME(head);
 
@@ -825,7 +825,7 @@ INLINE void NAME(scores)(const NAME(head) *h, const T *qt, int64_t i0, int64_t m
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #e3e78afc
+# %% ../../nbs/metal/20_machine.ipynb #d0587013
 source(r"""
 /* e^x for a weight; what is below every normal number is zero at once, since numbers in between are slow on some processors */
 INLINE T NAME(weight)(T x) { int gone = x < (DOUBLE ? -708 : -87); T e = NAME(fast_exp)(gone ? 0 : x); return gone ? 0 : e; }
@@ -850,7 +850,7 @@ INLINE void NAME(online)(T *s, int64_t n, int64_t w, T *max, T *sum, T *old) {
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #589ded51
+# %% ../../nbs/metal/20_machine.ipynb #507f0974
 source(r"""
 static void NAME(attend)(const NAME(head) *h, int64_t i0, T *out, T *top, T *share, T *work) {
     const int64_t d = h->d, e = h->e, m = MIN(QUERIES, h->lq - i0), w = (m + 15) / 16 * 16, keys = h->causal ? MIN(h->lk, i0 + m) : h->lk;
@@ -873,7 +873,7 @@ static void NAME(attend)(const NAME(head) *h, int64_t i0, T *out, T *top, T *sha
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #a0080b9a
+# %% ../../nbs/metal/20_machine.ipynb #f1c0b9b8
 source(r"""
 INLINE int64_t NAME(me)(void) {
 #ifdef _OPENMP
@@ -897,7 +897,7 @@ void NAME(attention)(const T *q, const T *k, const T *v, const T *mask, const in
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #a8b7d045
+# %% ../../nbs/metal/20_machine.ipynb #25b2a038
 def _up(x): # the last axis, to a multiple of 16
     n = x.shape[-1]
     if n % 16 == 0: return x
@@ -919,7 +919,7 @@ def _attention_args(q, k, v, mask, causal, scale):
         for axis, (n, step) in enumerate(zip(batch, steps)): where += (step * np.arange(n)).reshape((n,) + (1,) * (len(batch) - axis - 1))
     return q, k, v, mask, where, mi, mj, math.prod(batch), lq, lk, q.shape[-1], v.shape[-1], int(causal), scale, library().lib.dlfs_threads()
 
-# %% ../../nbs/metal/20_machine.ipynb #62e8b91a
+# %% ../../nbs/metal/20_machine.ipynb #abec981b
 _c_attention = function("attention", "pppppnnnnnnnndn" + "pppp")
 
 @kernel("attention", "c")
@@ -930,7 +930,7 @@ def c_attention(q, k, v, mask, causal, scale):
     _c_attention(q.dtype, *args, out, top, share, np.empty(threads * 64 * (d + 64 + e), q.dtype))
     return (out if e == v.shape[-1] else out[..., :v.shape[-1]].copy()), (top, share)
 
-# %% ../../nbs/metal/20_machine.ipynb #df8f0560
+# %% ../../nbs/metal/20_machine.ipynb #fef8950e
 source(r"""
 /* the queries of one tile against the keys from..to; adds to those of dq, dk, dv that are not NULL */
 static void NAME(attend_back)(const NAME(head) *h, int64_t i0, int64_t from, int64_t to, const T *g, const T *out, const T *top, const T *share,
@@ -962,7 +962,7 @@ static void NAME(attend_back)(const NAME(head) *h, int64_t i0, int64_t from, int
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #d032423b
+# %% ../../nbs/metal/20_machine.ipynb #32e9543e
 source(r"""
 void NAME(attention_grad)(const T *q, const T *k, const T *v, const T *mask, const int64_t *where, int64_t mi, int64_t mj,
                           int64_t heads, int64_t lq, int64_t lk, int64_t d, int64_t e, int64_t causal, double scale, int64_t threads,
@@ -988,7 +988,7 @@ void NAME(attention_grad)(const T *q, const T *k, const T *v, const T *mask, con
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #afa56d2b
+# %% ../../nbs/metal/20_machine.ipynb #ef32f50f
 _c_attention_grad = function("attention_grad", "pppppnnnnnnnndn" + "pppppppp")
 
 @kernel("attention_grad", "c")
@@ -1001,7 +1001,7 @@ def c_attention_grad(g, q, k, v, out, kept, mask, causal, scale):
     _c_attention_grad(q.dtype, *args, g, out, *kept, *grads, np.empty(threads * 64 * (d + e + 128), q.dtype))
     return tuple(x if x.shape == y.shape else x[..., :y.shape[-1]].copy() for x, y in zip(grads, (q, k, v)))
 
-# %% ../../nbs/metal/20_machine.ipynb #1f3ec304
+# %% ../../nbs/metal/20_machine.ipynb #8aca28bb
 source(r"""
 #define AT(t) (start + (reverse ? n - 1 - (t) : (t)) * inner)  /* where step t begins */
 
@@ -1025,7 +1025,7 @@ INLINE void NAME(scan_wide_grad)(const T *g, const T *a, const T *h, T *da, T *d
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #56f4a8b5
+# %% ../../nbs/metal/20_machine.ipynb #d55b3dc1
 source(r"""
 INLINE void NAME(scan_lanes)(const int lanes, const T *a, const T *b, T *h, const int64_t *first, int64_t n, int64_t step) {
     T s[8];
@@ -1046,7 +1046,7 @@ INLINE void NAME(scan_lanes_grad)(const int lanes, const T *g, const T *a, const
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #1386f227
+# %% ../../nbs/metal/20_machine.ipynb #756bd0d9
 source(r"""
 #define SCAN(WIDE_ONES, LANES_OF) \
     const int wide = inner >= 16; \
@@ -1073,7 +1073,7 @@ void NAME(scan_grad)(const T *g, const T *a, const T *h, T *da, T *db, int64_t o
 }
 """)
 
-# %% ../../nbs/metal/20_machine.ipynb #f16c88f1
+# %% ../../nbs/metal/20_machine.ipynb #66d09072
 _c_scan, _c_scan_grad = function("scan", "pppnnnn"), function("scan_grad", "pppppnnnn")
 
 def _scan_sizes(x, dim):

@@ -341,7 +341,7 @@ def prelu(input, weight):
     kept = raw(input) > 0
     return where(kept, input, w * where(kept, 0.0, input))  # the inner choice keeps an infinite input out of the weight's gradient
 
-# %% ../../nbs/metal/20_machine.ipynb #2dce6609
+# %% ../../nbs/metal/20_machine.ipynb #fe307b91
 def _standard(x, eps, centre):
     "`x` over its root mean square along the last axis (less its mean first, if `centre`), and one over that root."
     if centre: x = x - mean(x, -1, True)
@@ -356,7 +356,7 @@ def _layer_norm(x, weight, bias, /, eps, centre=True):
     if weight is not None: y = y * weight
     return y if bias is None else y + bias
 
-# %% ../../nbs/metal/20_machine.ipynb #c2ae7db9
+# %% ../../nbs/metal/20_machine.ipynb #465a08fe
 @_layer_norm.together
 @kernels.define
 def _layer_norm_grad(g, x, weight, eps, centre):
@@ -371,7 +371,7 @@ _layer_norm.vjp(x=lambda g, x, weight, eps, centre: _layer_norm_grad(g, x, weigh
                 weight=lambda g, x, weight, eps, centre: _layer_norm_grad(g, x, weight, eps, centre)[1],
                 bias=lambda g, x, weight, eps, centre: _layer_norm_grad(g, x, weight, eps, centre)[2])
 
-# %% ../../nbs/metal/20_machine.ipynb #f8050e1e
+# %% ../../nbs/metal/20_machine.ipynb #678d8513
 def _normed_axes(name, input, normalized_shape, **given):
     "Refuse shapes that do not fit; returns input, weight, … with the normalised axes as one."
     shape = (normalized_shape,) if isinstance(normalized_shape, (int, np.integer)) else tuple(normalized_shape)
@@ -395,7 +395,7 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     x, w = _normed_axes("rms_norm", input, normalized_shape, weight=weight)
     return _layer_norm(x, w, None, finfo(input.dtype).eps if eps is None else eps, False).reshape(input.shape)
 
-# %% ../../nbs/metal/20_machine.ipynb #781adc2d
+# %% ../../nbs/metal/20_machine.ipynb #6ee32cb3
 _ACTIVATIONS = {"relu": ("x",), "gelu": ("input", "none"), "silu": ("input",)}  # the name of its input, and settings
 
 @operation
@@ -425,7 +425,7 @@ def bias_act(
     if input.dtype != bias.dtype or not is_float(input.dtype): raise TypeError(f"bias_act: input is {input.dtype}, bias {bias.dtype}: wanted one floating dtype")
     return _bias_act(input, bias, activation)
 
-# %% ../../nbs/metal/20_machine.ipynb #82285430
+# %% ../../nbs/metal/20_machine.ipynb #82749b61
 @operation
 @kernels.define
 def _embedding(weight, /, index, padding_idx=None): return weight[index]
@@ -442,7 +442,7 @@ def _embedding_grad(rows, /, index, n, padding_idx=None):
 _embedding.vjp(weight=lambda g, weight_shape, index, padding_idx: _embedding_grad(g, index, weight_shape[0], padding_idx))
 _embedding_grad.vjp(rows=lambda g, index, padding_idx: _embedding(g if padding_idx is None else g * (np.arange(len(g)) != padding_idx)[:, None], index))
 
-# %% ../../nbs/metal/20_machine.ipynb #e573cee3
+# %% ../../nbs/metal/20_machine.ipynb #2a35c663
 def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, scale_grad_by_freq=False, sparse=False):
     "Row `input[...]` of `weight` for each entry: (..., d). Row `padding_idx` gets no gradient. `sparse` is accepted; gradients are dense."
     i = raw(input)
@@ -456,7 +456,7 @@ def embedding(input, weight, padding_idx=None, max_norm=None, norm_type=2.0, sca
     if padding_idx is not None and not -n <= padding_idx < n: raise ValueError(f"embedding: padding_idx {padding_idx} is out of range for {n} rows")
     return _embedding(weight, i, None if padding_idx is None else padding_idx % n)
 
-# %% ../../nbs/metal/20_machine.ipynb #d165556c
+# %% ../../nbs/metal/20_machine.ipynb #896eb557
 def _scores(q, k, mask, causal, scale):
     "What each query thinks of each key: (..., lq, d), (..., lk, d) → (..., lq, lk); -inf where it must not look."
     s = q @ k.mT * scale
@@ -480,7 +480,7 @@ def _attention(
     "The values, averaged for each query with the weights softmax(q kᵀ scale + mask)."
     return _weights(_scores(q, k, mask, causal, scale)) @ v, None
 
-# %% ../../nbs/metal/20_machine.ipynb #f8ac4d66
+# %% ../../nbs/metal/20_machine.ipynb #804bdc3c
 @kernels.define
 def _attention_grad(g, q, k, v, out, kept, mask, causal, scale):
     "The gradients of `_attention` by q, k and v, from `g` = dL/d(out); the weights are computed once more."
@@ -488,7 +488,7 @@ def _attention_grad(g, q, k, v, out, kept, mask, causal, scale):
     s = p * (g @ v.mT - (g * out).sum(axis=-1, keepdims=True)) * scale
     return s @ k, s.mT @ q, p.mT @ g
 
-# %% ../../nbs/metal/20_machine.ipynb #a3d8faf3
+# %% ../../nbs/metal/20_machine.ipynb #0ac83b66
 class _Attention(Function):
     "The graph's node for `scaled_dot_product_attention`: keeps q, k, v, the result and two numbers a query; no weights."
     @staticmethod
@@ -503,7 +503,7 @@ class _Attention(Function):
         if not is_grad_enabled(): args = map(raw, args)
         return (*_attention_grad(*args, ctx.kept, *ctx.rest), None, None, None)
 
-# %% ../../nbs/metal/20_machine.ipynb #9bc2f820
+# %% ../../nbs/metal/20_machine.ipynb #64ee1782
 def _attention_inputs(q, k, v, mask, causal, p, gqa):
     "ShapeError, TypeError or ValueError, with what was given, unless attention is defined for these."
     who, shapes = "scaled_dot_product_attention", f"query {tuple(q.shape)}, key {tuple(k.shape)} and value {tuple(v.shape)}"
@@ -517,7 +517,7 @@ def _attention_inputs(q, k, v, mask, causal, p, gqa):
         raise ShapeError(f"{who}: enable_gqa: {shapes}: the heads (third axis from the end) of key and value must divide those of query")
     if mask is not None and mask.dtype not in (np.bool_, q.dtype): raise TypeError(f"{who}: attn_mask is {mask.dtype}; wanted bool, or {q.dtype} like the query")
 
-# %% ../../nbs/metal/20_machine.ipynb #eabd453f
+# %% ../../nbs/metal/20_machine.ipynb #9d531bc7
 def _batches(q, k, v, mask):
     "The common batch axes; ShapeError if there are none, or the mask does not fit."
     shapes = [tuple(x.shape) for x in (q, k, v)]
@@ -532,7 +532,7 @@ def _batches(q, k, v, mask):
         if not fits: raise ShapeError(f"scaled_dot_product_attention: attn_mask {tuple(mask.shape)} does not broadcast to the scores, {want}")
     return batch
 
-# %% ../../nbs/metal/20_machine.ipynb #b8278980
+# %% ../../nbs/metal/20_machine.ipynb #36083567
 def scaled_dot_product_attention(
     query, key, value, # (..., lq, d), (..., lk, d), (..., lk, e)
     attn_mask=None,    # broadcasts to (..., lq, lk): bool, True takes part; or numbers, added to the scores
@@ -556,7 +556,7 @@ def scaled_dot_product_attention(
     out = dropout(_weights(_scores(q, k, attn_mask if learned else raw(attn_mask), is_causal, scale)), dropout_p) @ v
     return out if tensors else out.a
 
-# %% ../../nbs/metal/20_machine.ipynb #a904c3de
+# %% ../../nbs/metal/20_machine.ipynb #af8bb07b
 def _doubling(a, b, dim, reverse):
     "All h[t] = a[t] h[t-1] + b[t] in about log₂ n rounds; works on arrays and Tensors."
     n, step = b.shape[dim], 1
@@ -569,7 +569,7 @@ def _doubling(a, b, dim, reverse):
         step *= 2
     return b
 
-# %% ../../nbs/metal/20_machine.ipynb #f3a0cf08
+# %% ../../nbs/metal/20_machine.ipynb #177b999d
 @kernels.define
 def _scan(a, b, dim, reverse): # two arrays of one shape; dim ≥ 0
     "h[t] = a[t] h[t-1] + b[t] along an axis, from its other end if `reverse`; the first coefficient meets nothing."
@@ -580,7 +580,7 @@ def _scan(a, b, dim, reverse): # two arrays of one shape; dim ≥ 0
     for t in range(1, len(H)): H[t] = A[t] * H[t - 1] + B[t]
     return h
 
-# %% ../../nbs/metal/20_machine.ipynb #683ac37e
+# %% ../../nbs/metal/20_machine.ipynb #89d246e5
 @kernels.define
 def _scan_grad(g, a, h, dim, reverse):
     "The gradients by `a` and `b`: the second is a scan in the other direction."
@@ -604,7 +604,7 @@ class _Scan(Function):
         if not is_grad_enabled(): args = map(raw, args)
         return (*_scan_grad(*args, *ctx.rest), None, None)
 
-# %% ../../nbs/metal/20_machine.ipynb #a5aad9a7
+# %% ../../nbs/metal/20_machine.ipynb #659c3225
 def associative_scan(
     a,             # coefficients: what of the state is left; broadcasts with `b`
     b,             # what comes in
